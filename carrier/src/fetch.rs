@@ -106,7 +106,7 @@ impl<'a> Delivery<'a> {
         self.parts.iter().filter(|part| !part.is_present)
     }
 
-    /// Downloads and unpacks what is missing. Returns the bytes of the download and the measured clock offset.
+    /// Downloads and unpacks the missing content. Returns the bytes of the download and the measured clock offset.
     fn fetch_missing(
         &self,
         director: &Director,

@@ -17,7 +17,7 @@ use crate::args::Args;
 use crate::early_response::PeerClosed;
 use crate::problem::{Problem, reason};
 
-/// Enough for four SYN attempts of the kernel.
+/// Long enough for four SYN attempts of the kernel.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 /// A peer without any traffic for this long is considered dead.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -127,7 +127,8 @@ impl<'a, W: Write> Splitter<'a, W> {
         }
     }
 
-    /// Writes a chunk, except for as many bytes at its end as it returns: the first half of a possible empty line.
+    /// Writes a chunk and returns the number of bytes at its end that were not written: they may be the first half of
+    /// an empty line.
     fn write_chunk(&mut self, bytes: &[u8]) -> Result<usize, SplitError> {
         let mut rest = bytes;
         while let Some(end) = self.state.record_end(rest) {

@@ -24,7 +24,7 @@ const POST_TIMEOUT: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the counters of this node cannot be read, or the URL cannot be used.
 pub fn run(args: &Args, order: &Watch) -> Result<CarrierOutcome, Problem> {
-    // In effect no deadline.
+    // The deadline is too far away to have an effect.
     let director = Director::at(
         &order.url,
         args,

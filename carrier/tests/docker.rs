@@ -68,7 +68,7 @@ fn containers_of_the_run_are_killed_until_none_is_running() {
     let container = |id: &str, role: &str| json!({"Id": id, "Labels": {"com.atq.role": role}});
     let docker = Server::unix(&socket(&fixture), move |request| {
         if !request.line.starts_with("GET /containers/json?") {
-            // A container that has ended meanwhile is no error.
+            // A container that has ended meanwhile is not an error.
             return Reply::Full(409, b"{\"message\":\"is not running\"}".to_vec());
         }
         let all = match calls.fetch_add(1, Ordering::SeqCst) {

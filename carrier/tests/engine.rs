@@ -111,7 +111,7 @@ fn volumes_are_removed_as_soon_as_no_container_uses_them() {
     let fixture = Fixture::new();
     let order = json!({ "volumes": [free.0, "atq-test-never-there", held.0] });
     let child = command(&fixture, "remove", &order).spawn().unwrap();
-    // By now the held volume was tried, or is next.
+    // The carrier has tried to remove the held volume, or does so next.
     wait_until(|| !free.exists());
     assert!(held.exists());
     drop(holder);

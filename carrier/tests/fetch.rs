@@ -121,7 +121,7 @@ fn rows_are_split_into_the_parts() {
         false
     );
 
-    // A lost part is restored; everything else stays untouched.
+    // A lost part is restored; everything else is unchanged.
     let untouched = [
         fixture.bundle().join("plan.jmx"),
         fixture.part(1).join("data/users.csv"),

@@ -53,7 +53,7 @@ fn case(task: &Task, name: &str, status: TestCaseStatus) -> TestCase {
     case
 }
 
-/// From the start of the master to the end.
+/// The time from the start of the master to the end of the test.
 fn duration(task: &Task) -> Option<Duration> {
     let parse = |at: &Option<String>| OffsetDateTime::parse(at.as_deref()?, &Rfc3339).ok();
     let (started, finished) = (parse(&task.started_at)?, parse(&task.finished_at)?);

@@ -4,7 +4,8 @@
 //! - [`args`]: arguments; [`exit`]: exit codes; [`error`]: errors;
 //! - [`context`]: shared state of all commands;
 //! - [`settings`]: the URL of the Director; [`director`] and [`path`]: requests to it; [`client`] and [`trust`]: connections;
-//! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns and colours, without control sequences of others;
+//! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns and colours; control sequences in untrusted text are
+//!   escaped;
 //! - [`output`]: output files, which never replace files of other programs;
 //! - [`definition`] and [`bundle`]: uploads; [`save`], [`junit`], [`gitlab`]: outputs of a run;
 //! - [`logs`] and [`events`]: streams; [`retry`]: the retry policy; [`fetch`] and [`unpack`]: downloads;

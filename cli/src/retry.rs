@@ -6,9 +6,9 @@ use atq_retry::{Backoff, Pauses};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a stream is retried after the connection to the Director was lost.
+/// Retry time of a stream after the connection to the Director was lost.
 pub const FOLLOW_RETRY_FOR: Duration = Duration::from_secs(300);
-/// How long a single request is retried.
+/// Retry time of a single request.
 pub const REQUEST_RETRY_FOR: Duration = Duration::from_secs(10);
 /// A stream that was open for this long counts as a working connection, even without data.
 const STABLE_AFTER: Duration = Duration::from_secs(10);

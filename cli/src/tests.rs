@@ -62,7 +62,7 @@ impl IntoResponse for Answer {
             Self::Whole(text) => text.into_response(),
             Self::Broken(text) => {
                 let pieces = [Ok(text), Err(io::Error::other("broken"))];
-                // Apart from each other, so that what came before the break is sent.
+                // Yields between the pieces, so that the first piece is sent before the failure.
                 let pieces = stream::unfold(pieces.into_iter(), |mut pieces| async {
                     tokio::task::yield_now().await;
                     pieces.next().map(|piece| (piece, pieces))

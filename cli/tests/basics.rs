@@ -437,7 +437,7 @@ async fn upload_prints_only_the_id() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("x"), "1").unwrap();
     let path = dir.path().to_str().unwrap();
-    // The id is in the request of the program to an empty Director.
+    // Gets the id from the request that the program sends to an empty Director.
     let empty = director([]).await;
     assert_eq!(empty.atq(&["upload", path]).await.code, 8);
     let requests = empty.requests();

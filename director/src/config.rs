@@ -173,7 +173,7 @@ impl Config {
         let mut section = Section::new(root, &env, &mut faults);
         let config = Self::read(&mut section);
         section.finish();
-        // In the order of the file, missing keys first.
+        // Sorted as in the file, missing keys first.
         faults.sort_by_key(|fault| match fault.place {
             Origin::Line(line) => line,
             Origin::Environment(_) | Origin::Missing => 0,
@@ -297,7 +297,7 @@ impl Limits {
         const MOST_BYTES: u64 = u64::MAX >> 1;
         let default = Self::default();
         let mut number = |key, range, default| section.integer(key, range, default);
-        // In this order, faults name the known keys.
+        // Faults list the known keys in this order.
         let limits = Self {
             upload_bytes: number("uploadBytes", 1..=MOST_BYTES, default.upload_bytes),
             unpacked_bytes: number("unpackedBytes", 1..=MOST_BYTES, default.unpacked_bytes),

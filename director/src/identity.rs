@@ -2,9 +2,9 @@
 //! one Swarm never remove each other's objects.
 //!
 //! The id is stored in `datadir/director-id`. After a loss of the whole data directory, the objects of running tests
-//! can be recognised only by the id, and would stay for ever. Therefore a second copy is kept beside the bundles, the
-//! only other directory of a Director. Several Directors, on one or more machines, may share that directory: the name
-//! of the copy contains a hash of host name, data directory and port, so that only a Director in the same place
+//! can be recognised only by the id, and would never be removed. Therefore a second copy is kept beside the bundles,
+//! the only other directory of a Director. Several Directors, on one or more machines, may share that directory: the
+//! name of the copy contains a hash of host name, data directory and port, so that only a Director in the same place
 //! reuses the id.
 
 use anyhow::Context;

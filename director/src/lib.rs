@@ -2,7 +2,7 @@
 //!
 //! Dependencies point one way: `main` -> `lib` -> [`api`] -> [`atq_run`] -> { [`atq_task`], [`atq_engine`],
 //! [`atq_bundle_store`], [`atq_evidence`], [`atq_store`] }. [`atq_task`] is pure; the tests of `atq-layering` check
-//! this. This file and [`engine`] are the only wiring.
+//! this. Only this file and [`engine`] connect the components.
 
 pub mod api;
 pub mod args;
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 /// Default maximum duration of a test.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
-/// How long the engine may be unavailable while a test runs.
+/// Maximum time for which the engine may be unavailable while a test runs.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Maximum number of stored files from `/atq/results` of all containers of a run.

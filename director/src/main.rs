@@ -1,4 +1,4 @@
-//! `atq-director`: arguments, logging, configuration, signals. No decisions.
+//! `atq-director`: the entry point: arguments, configuration and logging.
 
 use atq_director::args::{Args, Command, ConfigCommand, print};
 use atq_director::config::Config;

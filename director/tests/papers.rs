@@ -1,4 +1,4 @@
-//! The papers and samples beside the code say what the code does.
+//! The documentation and the sample files match the code.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use atq_director::config::Config;
@@ -40,7 +40,7 @@ fn expected_names(message: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The keys of the complete sample, commented out or not, with the section that they are in.
+/// All keys of the complete example, also those that are commented out, with the prefix of their section.
 fn keys_of_the_example() -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     let mut section = "";
@@ -52,7 +52,7 @@ fn keys_of_the_example() -> BTreeSet<String> {
             continue;
         };
         let is_key = key.chars().all(|c| c.is_ascii_alphanumeric());
-        // Below `images` and `registryAuth` there are an item's keys, and sentences have no value that begins at once.
+        // Skips the keys of the items of `images` and `registryAuth`, and comments that are sentences.
         if !is_key || (text.starts_with(' ') && !indented) {
             continue;
         }
@@ -100,7 +100,7 @@ fn every_step_is_explained() {
     assert_eq!(explained, steps);
 }
 
-/// Accepts the bundles and images that the samples name.
+/// Accepts every bundle and image.
 struct Anything;
 
 impl Surroundings for Anything {
@@ -117,7 +117,7 @@ impl Surroundings for Anything {
     }
 }
 
-/// Those in the papers themselves are checked in `docs.rs`.
+/// Checks sample files. `docs/examples.rs` checks the definitions in the documentation.
 #[test]
 fn sample_definitions_are_valid() {
     for sample in ["deploy/demo/task.json", "tests/data/seed-task.json"] {
@@ -162,7 +162,7 @@ fn every_verb_of_the_papers_is_one_of_the_makefile() {
                 .take_while(|c| c.is_ascii_lowercase() || *c == '-')
                 .collect();
             let in_code = after[verb.len()..].starts_with(['`', '\n', ' ', '\'']);
-            // Prose uses the word too: "make a network".
+            // "make" also occurs in prose: "make a network".
             let is_prose = ["a", "it", "tasks", "the"].contains(&verb.as_str());
             assert!(
                 is_prose || !in_code || makefile.contains(&format!("\n{verb}: ")),

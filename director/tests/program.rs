@@ -270,10 +270,10 @@ fn the_error_of_a_damaged_store_contains_the_remedy() {
             files(&home.path("data")).is_empty(),
             "the copy is removed: {share}"
         );
-        // Follows the remedy to its end.
+        // Applies the remedy: moves the store away and imports the export.
         fs::rename(&state, home.path("data/state.broken")).unwrap();
         if home.path("out.ndjson").exists() {
-            // An empty file would block the next attempt.
+            // The export must not leave an empty file.
             assert!(fs::metadata(home.path("out.ndjson")).unwrap().len() > 0);
             let output = home.run(&["store", "import", "out.ndjson"]);
             assert_stderr(&output, 0, &[]);

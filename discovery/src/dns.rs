@@ -32,7 +32,7 @@ impl NameServers {
     ///
     /// # Errors
     ///
-    /// When the file names no server.
+    /// When the file contains no server.
     pub fn from_system() -> Result<Self, String> {
         Self::of(&ResolvConf::from_system())
     }
@@ -47,8 +47,8 @@ impl NameServers {
         }
     }
 
-    /// Opens a session. Each request has a session with its own connection: Docker's DNS may close the connection over an
-    /// unknown name, which would abort the queries of other requests.
+    /// Opens a session. Each request has a session with its own connection: Docker's DNS may close the connection after
+    /// a query for an unknown name, which would abort the queries of other requests.
     pub(crate) fn session(&self) -> Result<Session, NetError> {
         let config = ResolverConfig::from_name_servers(self.0.clone());
         let provider = TokioRuntimeProvider::default();

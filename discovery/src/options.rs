@@ -41,7 +41,7 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// When `/etc/resolv.conf` is needed and names no server.
+    /// When `/etc/resolv.conf` is needed and contains no server.
     pub fn options(&self) -> Result<Options, String> {
         let name_servers = match self.nameserver {
             Some(address) => NameServers::one(address),

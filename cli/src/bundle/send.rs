@@ -30,7 +30,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const MIN_UNPACKED_PER_SECOND: u64 = 2 << 20;
 /// Interval of the progress checks.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// In effect no timeout: [`idle_timeout`] applies instead.
+/// Too long to have an effect; [`idle_timeout`] applies instead.
 const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Uploads the zip, with retries after a lost connection.
@@ -42,7 +42,7 @@ pub async fn send(context: &Context, zip: &Zip) -> Result<(), CliError> {
     let call = || {
         let is_retry = std::mem::replace(&mut is_retry, true);
         async move {
-            // Perhaps only the response was lost.
+            // The previous attempt may have succeeded although its response was lost.
             if is_retry && matches!(exists(context, &zip.id).await, Ok(true)) {
                 return Ok(());
             }

@@ -113,7 +113,7 @@ fn lines(tasks: &[Task], now: OffsetDateTime) -> Vec<String> {
     table(head, &rows)
 }
 
-/// From the start of the master to the end, or until now.
+/// The time from the start of the master to the end of the test, or until now.
 fn run_time(task: &Task, now: OffsetDateTime) -> String {
     let parse = |at: &str| OffsetDateTime::parse(at, &Rfc3339).ok();
     let time = task.started_at.as_deref().and_then(parse).and_then(|from| {

@@ -52,7 +52,7 @@ struct Outcome<'a> {
 /// # Errors
 /// When the test cannot be started, or the Director is unreachable for too long. Later failures only set the exit code.
 pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
-    // Before the test, not after it.
+    // Checked before the test, so that an unwritable path does not fail afterwards.
     Outputs::of(args).probe()?;
     let invocation = Invocation::new(args)?;
     let loaded = prepare(context, args).await?;
@@ -67,7 +67,7 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
         context.out.result(&accepted);
         return Ok(Exit::Pass);
     }
-    // Before the start, so that a signal does not leave a running test behind.
+    // Installed before the start, so that a signal does not leave a running test behind.
     let mut interrupts = Interrupts::install()?;
     let Some(accepted) = begin(context, &loaded, &invocation, &mut interrupts).await? else {
         print_outcome(context.out, None, Exit::Stopped, None);
@@ -101,7 +101,7 @@ async fn prepare(context: &Context, args: &Run) -> Result<Loaded, CliError> {
         }
         return Ok(loaded);
     };
-    // Before the upload.
+    // Checked before the upload.
     if !loaded.clone().use_bundle("") {
         return Err(bundle::unused_bundle(path));
     }
@@ -252,7 +252,7 @@ async fn finish(
             if end == Some(EarlyEnd::Removed) {
                 out.progress("the task was removed");
             }
-            // Also when the Director became unreachable before the first response.
+            // This also applies if the Director became unreachable before the first response.
             let exit = match end {
                 Some(EarlyEnd::TimedOut) => Exit::TimedOut,
                 _ => Exit::Stopped,

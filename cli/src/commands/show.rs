@@ -136,8 +136,8 @@ fn facts(task: &Task) -> Vec<String> {
         ("master", Some(service(&task.master))),
         ("worker", Some(service(&task.worker))),
     ];
-    let told = |(name, value): (&str, Option<String>)| Some(format!("{name:<9}  {}", value?));
-    known.into_iter().filter_map(told).collect()
+    let fact = |(name, value): (&str, Option<String>)| Some(format!("{name:<9}  {}", value?));
+    known.into_iter().filter_map(fact).collect()
 }
 
 fn service(service: &TaskService) -> String {
@@ -151,7 +151,7 @@ fn service(service: &TaskService) -> String {
     )
 }
 
-/// In the order of the steps, which is not that of their names.
+/// The durations of the steps in their order. The map is ordered by name.
 fn timings(task: &Task) -> Vec<String> {
     let shown = task.timings.iter().filter_map(|(name, time)| {
         let step = Step::deserialize(Value::from(name.as_str())).ok();

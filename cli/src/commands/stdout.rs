@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write, stdout};
 use std::ops::ControlFlow;
 
-/// Whether text of this program is coloured. Text of others is not changed.
+/// Whether this program's own text is coloured. Other text is not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colours {
     /// A terminal.

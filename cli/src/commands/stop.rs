@@ -21,7 +21,7 @@ use tokio::time::Instant;
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Timeout of the wait: the Director ends the clean-up after about ten minutes.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20 * 60);
-/// How long an unreachable Director is retried.
+/// Retry time for an unreachable Director.
 const UNREACHABLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Requests the stop of a task, and optionally waits for its end.

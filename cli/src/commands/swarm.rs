@@ -59,8 +59,8 @@ async fn readiness(context: &Context) -> Result<Readiness, CliError> {
     director.read(response).await
 }
 
-/// The lines for the terminal. Join tokens allow adding machines to the Swarm, so they are not printed to a screen or the
-/// log of a pipeline, only whether they are available.
+/// The lines for the terminal. Join tokens allow adding machines to the Swarm, so only their availability is printed:
+/// the output may be on a screen or in the log of a pipeline.
 fn lines(state: &State) -> Vec<String> {
     let readiness = &state.readiness;
     let ready = match readiness.ready {

@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn invalid_changes() {
-        let told =
+        let error =
             |change: &str| changed(json!({"name": "a", "criteria": ["x"]}), change).unwrap_err();
         let changes = [
             "delay",
@@ -348,7 +348,7 @@ mod tests {
             "criteria.a=b",
             "criteria[2]=a",
         ];
-        let all: Vec<String> = changes.iter().map(|change| told(change)).collect();
+        let all: Vec<String> = changes.iter().map(|change| error(change)).collect();
         insta::assert_snapshot!(all.join("\n"), @r#"
     `--set delay` has no `=`
     `--set `: a name is missing at the end

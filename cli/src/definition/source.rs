@@ -76,7 +76,7 @@ pub(super) fn parse(bytes: &[u8], is_json: bool) -> Result<(Value, Places), Plac
     match (is_json, looks_like_json) {
         (true, _) => json::read(text),
         (false, false) => yaml::read(text),
-        // If both fail, the JSON error is more helpful.
+        // If neither parser succeeds, the JSON error is more helpful.
         (false, true) => json::read(text).or_else(|fault| yaml::read(text).map_err(|_| fault)),
     }
 }

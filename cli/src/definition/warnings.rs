@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Mount point of a bundle in a container.
 const BUNDLE_MOUNT: &str = "/atq/data";
 
-/// Warnings for services that reference a file of a bundle but have no bundle: `--bundle` was probably forgotten.
+/// Warnings for services that reference a file of a bundle but have no bundle: `--bundle` is probably missing.
 pub fn warnings(payload: &Value) -> Vec<String> {
     let without = ROLES.into_iter().filter_map(|role| {
         let service = payload.get(role)?;

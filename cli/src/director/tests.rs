@@ -130,7 +130,7 @@ mod responses {
             let request = request.basic_auth("me", Some("secret")).body("x");
             let answer = old.send(request).await.unwrap().text().await.unwrap();
             assert_eq!(answer, "PUT x false", "{code}");
-            // Found out once: now also what cannot be sent twice arrives.
+            // The redirect is known now, so a body that cannot be sent twice arrives, too.
             let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("y")]);
             let request = old.request(Method::POST, "task").unwrap();
             let request = request.body(reqwest::Body::wrap_stream(pieces));

@@ -66,7 +66,7 @@ impl LogPosition {
         *position = position.after(entry);
     }
 
-    /// For a connection that starts at the first line again.
+    /// The replay for a connection that starts at the first line again.
     pub fn replay(&self) -> Replay {
         Replay {
             before: self.positions.clone(),
@@ -77,7 +77,7 @@ impl LogPosition {
 }
 
 impl Replay {
-    /// For the first connection, all of whose lines are new.
+    /// The replay for the first connection: all lines are new.
     pub fn first() -> Self {
         Self::default()
     }

@@ -26,7 +26,7 @@ pub struct RunState {
 }
 
 impl RunState {
-    /// Updates from a task. The step never goes back, because responses may arrive out of order.
+    /// Updates from a task. The step only advances, because responses may arrive out of order.
     pub fn task(&mut self, task: &Task) {
         self.step = self.step.max(Some(task.step));
         self.queue = task.queue_position;
@@ -131,7 +131,7 @@ pub fn clock(time: Duration) -> String {
     }
 }
 
-/// Where the display is written.
+/// The output of the display.
 #[derive(Debug)]
 enum Sink {
     Bar(ProgressBar, Out),

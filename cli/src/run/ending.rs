@@ -4,7 +4,7 @@ use crate::exit::Exit;
 use atq_api_spec::report::Verdict;
 use atq_api_spec::task::{Task, TaskStatus};
 
-/// The reason why watching ended before the test, or why the test was ended from here.
+/// The reason why watching ended before the test did, or why this program stopped the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EarlyEnd {
     /// `--timeout` passed, and the stop of the test was requested.
@@ -20,8 +20,8 @@ pub enum EarlyEnd {
 /// The exit code for the end of `task`. The first rule that applies counts:
 ///
 /// 1. The test is not finished: [`Exit::TimedOut`] after `--timeout`, else [`Exit::Stopped`].
-/// 2. It was stopped: the same. `--timeout` and Ctrl-C count only here; a test that ended by itself just before is
-///    reported by its own result.
+/// 2. It was stopped: the same. `--timeout` and Ctrl-C count in these two cases only: a test that ended by itself just
+///    before is reported with its own result.
 /// 3. It failed: the failure code decides, see `failed`. A tool that ended with an exit code other than 0 is
 ///    [`Exit::ToolFailed`] regardless of the verdict: also when it was killed or a worker was lost (verdict `invalid`), and
 ///    when criteria do not hold (verdict `fail`), since the figures of a failed tool do not prove a fault of the system
@@ -44,8 +44,8 @@ pub fn exit(task: &Task, early_end: Option<EarlyEnd>) -> Exit {
 
 /// The exit code for a failure code. Only codes that name a time limit of the test or of its start are
 /// [`Exit::TimedOut`]. A test that ended because a worker was lost is inconclusive, like one that continued without the
-/// worker. A test whose lease expired was stopped. A probe or wait command that did not succeed in time has failed, as has
-/// a Docker that does not respond. Unknown codes are infrastructure failures.
+/// worker. A test whose lease expired was stopped. A probe or wait command that did not succeed in time, an
+/// unresponsive Docker and unknown codes are infrastructure failures.
 fn failed(code: &str) -> Exit {
     match code {
         "master_exit" => Exit::ToolFailed,

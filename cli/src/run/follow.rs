@@ -24,7 +24,7 @@ const BACKOFF: Pauses = Pauses {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(5),
 };
-/// An event stream without data for this long is dead: the Director sends a comment every 15 s.
+/// An event stream without data for this long is considered lost: the Director sends a comment every 15 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// An update about a task.
@@ -135,7 +135,7 @@ async fn read_events(
         if let Some(update) = parse_event(&event) {
             send(updates, update).await?;
         }
-        // Only now: an event that was not sent is requested again.
+        // Set after sending: an event that was not sent is requested again.
         if !event.id.is_empty() {
             *last = event.id;
         }

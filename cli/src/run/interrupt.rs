@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 pub enum Input {
     /// Ctrl-C, SIGINT.
     Interrupt,
-    /// SIGTERM, or SIGHUP: the terminal is gone, so a prompt is impossible.
+    /// SIGTERM, or SIGHUP: the terminal was closed, so a prompt is impossible.
     Terminate,
     /// The answer to the prompt; empty at the end of input.
     Answer(String),
@@ -43,8 +43,8 @@ pub enum Action {
 /// The prompt after Ctrl-C.
 pub const PROMPT: &str = "stop the task or leave it running? [s/l]";
 
-/// Decides the reaction to an input. On a terminal, the first Ctrl-C shows the prompt. Without a terminal, and after SIGTERM,
-/// the test is stopped, because nobody would watch it any longer. A second Ctrl-C always leaves the test running.
+/// Decides the reaction to an input. On a terminal, the first Ctrl-C shows the prompt. Without a terminal, and after
+/// SIGTERM, the test is stopped, because it would run unattended. A second Ctrl-C always leaves the test running.
 pub fn decide(state: StopState, input: &Input, is_interactive: bool) -> Action {
     match (state, input) {
         (StopState::Running, Input::Interrupt) if is_interactive => Action::Prompt,

@@ -31,7 +31,7 @@ fn read(path: PathBuf) -> String {
 #[test]
 fn files_are_unpacked_unchanged_and_replacements_are_counted() {
     let dir = tempfile::tempdir().unwrap();
-    // Names that containers may choose, and zeros that shrink as much as a bomb's.
+    // Unusual names, and content with the compression ratio of a zip bomb.
     let odd = "worker.2/a\\b .csv";
     let long = format!("worker.2/{}", "x".repeat(255));
     let large = "\0".repeat(20 << 20);

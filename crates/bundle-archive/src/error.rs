@@ -81,7 +81,7 @@ fn subject(entry: &Option<String>) -> String {
 fn storage_reason(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::StorageFull => {
-            // The operating system's own error does not name the free and the needed space.
+            // The error of the operating system lacks the free and the needed space.
             let message = source.get_ref().map(ToString::to_string);
             let message = message.unwrap_or_else(|| "the disk is full".to_owned());
             format!("{message}\nhint: free space under `glusterpath` or remove bundles")

@@ -2,7 +2,7 @@
 //!
 //! - [`scan`]: checks every entry against the rules for names and the [`Limits`], and returns the [`Totals`];
 //! - [`unpack`]: writes the files of a scanned archive into a directory;
-//! - [`BundleId`]: the id, from the hash of the content; [`BundleError`]: why an archive is refused.
+//! - [`BundleId`]: the id, from the hash of the content; [`BundleError`]: the reason why an archive is refused.
 //!
 //! The Director uses the crate for uploads, the carrier for downloads and `atq` before an upload, so all three accept the
 //! same archives. Memory usage does not grow with the archive's content. The crate does not depend on HTTP, Docker or an

@@ -1,7 +1,7 @@
 //! Validates names of entries.
 //!
 //! The rules are stricter than unpacking requires: a name that other tools would sanitise (`../`, `C:\`, a leading
-//! slash) is refused, because its author did not mean the path that it would be unpacked to.
+//! slash) is refused, because the unpacked path would differ from the path in the archive.
 
 /// The file at the root of a delivered bundle that marks it as complete.
 pub const MARKER: &str = ".atq-bundle";
@@ -18,8 +18,7 @@ const MAX_DEPTH: usize = 100;
 /// Converts the raw name of an entry to a relative path of components joined by `/`, without a trailing
 /// slash. The path is empty if the name denotes the root itself (`./`).
 ///
-/// # Errors
-/// A reason without its subject, the name.
+/// # Errors The reason as a predicate, for example "has an empty name"; the caller prepends the name.
 pub fn relative_path(name: &str) -> Result<String, String> {
     check_text(name)?;
     let components: Vec<&str> = name

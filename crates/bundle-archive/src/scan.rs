@@ -63,7 +63,7 @@ pub(super) type Archive = ZipIterable<Cursor>;
 
 /// An entry that passed the checks.
 pub(super) struct Checked<'a> {
-    /// The original name, for messages.
+    /// The name as in the archive, for messages.
     pub(super) name: String,
     /// The path to unpack to; see [`relative_path`].
     pub(super) path: String,

@@ -23,7 +23,7 @@ impl Tree {
         self.nodes.len() as u64
     }
 
-    /// Adds a file. The error is a reason without its subject.
+    /// Adds a file. The error is a predicate; the caller prepends the name.
     pub(super) fn add_file(&mut self, path: &str) -> Result<(), String> {
         self.add_parents(path)?;
         match self.nodes.insert(key(path), Node::File) {

@@ -106,8 +106,7 @@ impl BundleStore {
 
     /// Checks that the disk has enough space for an upload of `bytes` bytes.
     ///
-    /// # Errors
-    /// [`BundleError::Storage`] if it has not.
+    /// # Errors [`BundleError::Storage`] if there is too little space.
     pub async fn check_room(&self, bytes: u64) -> Result<(), BundleError> {
         let store = self.clone();
         blocking("store the upload", move || store.check_space(bytes)).await
@@ -146,7 +145,7 @@ impl BundleStore {
         blocking("list the bundles", move || store.list_blocking()).await
     }
 
-    /// One bundle with its files; none if it does not exist.
+    /// One bundle with its files; `None` if it does not exist.
     ///
     /// # Errors
     /// [`BundleError::Storage`] when it cannot be read.
@@ -164,7 +163,7 @@ impl BundleStore {
         blocking("remove the bundle", move || store.remove_blocking(&id)).await
     }
 
-    /// True if the bundle exists; needs one call of the file system.
+    /// True if the bundle exists. Makes a single system call.
     pub fn exists(&self, id: &BundleId) -> bool {
         self.path_of(id).is_dir()
     }
@@ -174,7 +173,7 @@ impl BundleStore {
         fs::metadata(self.path_of(id)).ok()?.modified().ok()
     }
 
-    /// Path of the content of a bundle, whether it exists or not: the absolute source of the bind mount.
+    /// Path of the content of a bundle, even of a missing one: the absolute source of the bind mount.
     pub fn path_of(&self, id: &BundleId) -> PathBuf {
         self.join(id.as_str())
     }
@@ -291,7 +290,8 @@ impl BundleStore {
     }
 
     fn existing(&self, id: BundleId) -> Result<Uploaded, BundleError> {
-        // A repeated upload announces new use; the modification time protects the bundle from retention.
+        // A repeated upload indicates that the bundle is about to be used. The new modification time protects it from
+        // retention.
         let touched =
             File::open(self.path_of(&id)).and_then(|dir| dir.set_modified(SystemTime::now()));
         if let Err(error) = touched {

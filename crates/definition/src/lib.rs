@@ -1,7 +1,8 @@
 //! Parses and validates definitions of load tests.
 //!
-//! - [`spec`]: [`TaskSpec::parse`](spec::TaskSpec::parse) returns a valid definition or every [`Fault`](spec::Fault) of it,
-//!   each with its field. [`Surroundings`](spec::Surroundings) provides what a definition is checked against;
+//! - [`spec`]: [`TaskSpec::parse`](spec::TaskSpec::parse) returns a valid definition or every [`Fault`](spec::Fault) of
+//!   it, each with its field. [`Surroundings`](spec::Surroundings) provides the facts that a definition is checked
+//!   against;
 //! - [`criteria`]: the grammar of pass criteria, [`Criterion`](criteria::Criterion);
 //! - [`image`]: image references.
 //!

@@ -29,7 +29,7 @@ pub use wait::WaitSpec;
 
 /// The variable that carries the workers' addresses to the master (thesis, section 5.3.1).
 pub const WORKER_ADDRESSES: &str = "WORKER_CSV_VIPS";
-/// A second variable with the same value, which the original set for JMeter.
+/// A second variable with the same value, which the 2018 version set for JMeter.
 pub const REMOTES: &str = "REMOTES";
 /// Variables with this prefix are set by the Director.
 pub const RESERVED_PREFIX: &str = "ATQ_";
@@ -42,11 +42,10 @@ pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// An additional DNS name of the workers on the task's network. It is short, so that
 /// one DNS answer holds more than two thousand of them ([`MAX_WORKERS`]).
 pub const WORKERS_NAME: &str = "atq-workers";
-/// The number of addresses in one answer of Docker's DNS for [`WORKERS_NAME`]. A DNS message has at most
-/// 65,535 bytes, and Docker does not compress it: after the header (12 bytes) and the question (the
-/// name with its length and its end, 2, and type and class, 4) each address takes the name again and
-/// 14 bytes. The addresses also fit into one environment variable: at most 16 bytes each
-/// of the 131,071 that Linux allows.
+/// The number of addresses in one answer of Docker's DNS for [`WORKERS_NAME`]. A DNS message has at most 65,535 bytes,
+/// and Docker does not compress it: after the header (12 bytes) and the question (the name with its length and its end,
+/// 2, and type and class, 4), each address takes the full name plus 16 bytes. The addresses also fit into one
+/// environment variable: at most 16 bytes each of the 131,071 that Linux allows.
 pub const MAX_WORKERS: u64 =
     (65_535 - 12 - (WORKERS_NAME.len() as u64 + 6)) / (WORKERS_NAME.len() as u64 + 16);
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// Timeout of the carriers that remove volumes: they retry for 20 s.
 const CARRIERS_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the removal of a used volume on the manager's node is retried: containers outlive their run by seconds.
+/// Retry time for the removal of a used volume on the manager's node: containers outlive their run by seconds.
 const RETRY_FOR: Duration = Duration::from_secs(20);
 /// Pauses between attempts to remove a volume that is in use.
 const RETRY_PAUSES: Pauses = Pauses {
@@ -40,8 +40,8 @@ pub(crate) async fn forget(core: &Core, bundle: &str) -> io::Result<bool> {
 /// Removes the volumes of a bundle on all nodes and returns what is left.
 pub(crate) async fn clear(core: &Core, bundle: &str) -> io::Result<Vec<String>> {
     let Some(entry) = core.volume_index.get(bundle).await? else {
-        // Never delivered, or by a Director whose data was lost: then only this node can be checked. The bundle is
-        // removed even if Docker is unavailable.
+        // The bundle was never delivered, or the data of the Director that delivered it was lost. Only this node can be
+        // checked then. The bundle is removed even if Docker is unavailable.
         let leftovers = remove_here(core, bundle, &IndexedVolumes::default()).await;
         if !leftovers.is_empty() {
             tracing::warn!(bundle, left = %leftovers.join("; "), "cannot list the volumes of the bundle");

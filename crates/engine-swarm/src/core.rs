@@ -21,8 +21,8 @@ use std::time::Duration;
 pub struct SwarmSettings {
     /// Id of this Director, in the labels of everything that it creates.
     pub director_id: String,
-    /// Identifies this Director's host, data directory and port, in the labels too: no other Director can have the
-    /// same at the same time.
+    /// Identifies this Director's host, data directory and port; also in the labels. No two running Directors have the
+    /// same value.
     pub place: String,
     /// Pool of the subnets of tasks.
     pub subnet_pool: Ipv4Net,
@@ -82,7 +82,7 @@ impl Core {
         self.labels_with([(LABEL_RUN, run.state.run.as_str())])
     }
 
-    /// These labels and that of the Director.
+    /// The given labels plus the label of the Director.
     pub(crate) fn labels_with<const N: usize>(&self, labels: [(&str, &str); N]) -> Labels {
         let mut labels = labels_of(labels);
         labels.extend(labels_of([(LABEL_DIRECTOR, &self.settings.director_id)]));

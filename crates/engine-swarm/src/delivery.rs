@@ -36,7 +36,7 @@ pub(crate) async fn distribute(core: &Core, run: &mut dyn RunContext) -> StepRes
     index_volumes(core, run.facts(), &deliveries, &nodes).await?;
     let plans = plans(core, run.facts(), &deliveries, &url, deadline);
     let outcomes = run_carriers(core, run, &deliveries, plans, deadline).await?;
-    // A node that has joined meanwhile has the bundle, too.
+    // Nodes that have joined meanwhile have the bundle, too.
     for (delivery, outcomes) in deliveries.iter().zip(&outcomes) {
         let placed = outcomes.iter().filter(|one| !one.node.is_empty());
         let nodes = placed.map(|one| (one.node.clone(), one.host.clone()));
@@ -45,8 +45,9 @@ pub(crate) async fn distribute(core: &Core, run: &mut dyn RunContext) -> StepRes
     evaluate(core, run.facts(), &outcomes)
 }
 
-/// Waits for a removal in progress: it could remove the volumes between the carriers' end and the first container,
-/// since their names are the same for every run. A removal that starts later finds the task or the bundle.
+/// Waits for a removal in progress. The names of the volumes are the same for every run, so the removal could otherwise
+/// delete them after the carriers have ended and before the first container starts. A later removal detects that the
+/// bundle is in use.
 async fn wait_for_removals(core: &Core, run: &mut dyn RunContext) -> Result<(), StepError> {
     tokio::select! {
         biased;

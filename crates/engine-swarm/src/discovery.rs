@@ -15,7 +15,7 @@ use thiserror::Error;
 
 /// Timeout of a connection to the sidecar.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Additional time for a response, beyond the time for which the sidecar was asked to wait.
+/// Additional time for a response, beyond the requested timeout of the sidecar.
 const RESPONSE_GRACE: Duration = Duration::from_secs(3);
 
 /// A failed request to the sidecar.

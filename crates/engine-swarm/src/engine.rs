@@ -244,7 +244,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn release_owned(&self, task: &str, run: &str) -> Vec<String> {
-        // The label of the task is required too: a run of another stored task may have the same six characters.
+        // The label of the task is required too: a run of another stored task may have the same suffix.
         let labels = self.0.labels_with([(LABEL_TASK, task), (LABEL_RUN, run)]);
         removal::remove_all(&*self.0.swarm, &labels).await
     }

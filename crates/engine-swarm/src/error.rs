@@ -79,7 +79,7 @@ pub enum SwarmError {
 
 impl SwarmError {
     /// Whether the same call may succeed later with the same definition. A manager that stops or starts reports for a
-    /// moment that it is no manager (ARCHITECTURE.md, How Docker Swarm behaves).
+    /// moment that it is not a manager (ARCHITECTURE.md, How Docker Swarm behaves).
     pub fn is_temporary(&self) -> bool {
         !matches!(
             self,

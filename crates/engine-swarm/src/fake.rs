@@ -1,6 +1,6 @@
-//! A simulated Swarm in memory that reproduces the measured behaviour of the real one (ARCHITECTURE.md): what Docker
-//! refuses at once, what it accepts and never does, what remains for a while after a removal. The suite in
-//! `tests/swarm_port/` compares it with the real one.
+//! A simulated Swarm in memory that reproduces the measured behaviour of the real one (ARCHITECTURE.md): immediate
+//! refusals, accepted requests that never take effect, and objects that remain for a while after a removal. The suite
+//! in `tests/swarm_port/` compares it with the real one.
 //!
 //! Time is tokio's, so that with a paused clock a test of hours takes milliseconds. A call takes effect when it is
 //! first polled and returns a little later. As with [`super::docker`], a change happens even if the caller is

@@ -89,7 +89,7 @@ pub(crate) fn hint_for(code: FailureCode, message: &str, spec: &TaskSpec) -> Str
     hint.to_owned()
 }
 
-/// The memory limit that may have killed the container, and the location of its log.
+/// The memory limit, which the container may have exceeded, and the location of its log.
 fn limit_and_log(code: FailureCode, message: &str, spec: &TaskSpec) -> String {
     let (role, service) = match code {
         FailureCode::MasterFailed => ("master", &spec.master),

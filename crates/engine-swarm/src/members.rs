@@ -11,7 +11,8 @@ use std::time::Duration;
 
 /// Delay before a Swarm task without a node counts as unplaceable: Swarm retries within this time.
 const UNPLACEABLE: Duration = Duration::from_millis(500);
-/// Delay before unavailable nodes count: after a restart of the manager, all nodes are unknown for some seconds.
+/// Delay before a node is considered unavailable: after a restart of the manager, all nodes are unknown for some
+/// seconds.
 const UNAVAILABLE: Duration = Duration::from_secs(15);
 
 /// A snapshot of all members of the run: the user's tools and the commands beside them.
@@ -137,7 +138,7 @@ pub(crate) fn is_unplaceable(task: &SwarmTask, age: Duration) -> bool {
     homeless_for(task).is_some_and(|longest| age >= longest)
 }
 
-/// Whether the task has ended or is meant to: a task on a lost node stays `running` for ever.
+/// Whether the task has ended or is meant to: a task on a lost node stays `running` indefinitely.
 pub(crate) fn is_gone(task: &SwarmTask) -> bool {
     task.state.is_terminal() || task.desired > TaskState::Running
 }

@@ -58,7 +58,7 @@ async fn choose(
     Ok(subnet)
 }
 
-/// The key under which a run reserves subnets: runs of two tasks may have the same six characters.
+/// The key under which a run reserves subnets: runs of two tasks may have the same suffix.
 pub(crate) fn holder(run: Facts<'_>) -> String {
     format!("{}/{}", run.spec.name, run.state.run)
 }

@@ -13,9 +13,9 @@ pub struct NodeAuth(Mutex<HashMap<String, RunAuth>>);
 #[derive(Debug)]
 struct RunAuth {
     token: String,
-    /// By id of the bundle: how often each node may fetch it.
+    /// By id of the bundle: the number of times that each node may fetch it.
     bundles: HashMap<String, u32>,
-    /// By node and bundle: how often the node has received it completely.
+    /// By node and bundle: the number of complete downloads.
     served: HashMap<(String, String), u32>,
 }
 

@@ -106,11 +106,11 @@ pub async fn run(
             Ok(ended) => Ok(join_all(ended.into_iter().map(outcome)).await),
             Err(error) => Err(error),
         };
-        // Also after an error: carriers that remove volumes belong to no run, so no clean-up would remove them.
+        // Removed even after an error: carriers that remove volumes belong to no run, so no clean-up would remove them.
         remove(swarm, plan, &made.id).await;
         let has_failed = |all: &Vec<NodeOutcome>| all.iter().any(|one| one.problem().is_some());
         match made.existed && outcomes.as_ref().is_ok_and(has_failed) && !deadline.passed() {
-            // They may have sent requests while the Director was down, or to its previous address.
+            // The old carriers may have failed because the Director was down or its address has changed.
             true => {
                 tracing::info!(service = %plan.name, "carriers created before the restart have failed; creating new ones")
             }
@@ -134,7 +134,7 @@ struct NodeStatus {
     /// Its node no longer accepts containers.
     unavailable: bool,
     task: Option<SwarmTask>,
-    /// The reason why it is not waited for although it has not ended.
+    /// The reason why the wait for it was abandoned.
     abandoned: Option<String>,
 }
 

@@ -206,7 +206,7 @@ impl TaskState {
     }
 }
 
-/// A Swarm task: one container of a service, as Swarm sees it.
+/// A Swarm task: one container of a service, in Swarm's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwarmTask {
     /// Swarm task id.
@@ -221,7 +221,7 @@ pub struct SwarmTask {
     pub node_id: Option<String>,
     /// The observed state.
     pub state: TaskState,
-    /// The state that Swarm wants: [`TaskState::Running`] while the task is meant to run.
+    /// The desired state: [`TaskState::Running`] while the task is meant to run.
     pub desired: TaskState,
     /// Time of the last state change, by the clock of its node (of the manager before it has one).
     pub since: Option<Timestamp>,
@@ -234,12 +234,12 @@ pub struct SwarmTask {
     /// Addresses by network id.
     pub addresses: Vec<(String, Ipv4Addr)>,
     /// Published TCP ports: (port in the container, port on the node), without duplicates. One port in the container
-    /// may have two on the node, one for IPv4 and one for IPv6; Docker does not show which is which.
+    /// may have two on the node, one for IPv4 and one for IPv6; Docker does not distinguish them.
     pub ports: Vec<(u16, u16)>,
 }
 
 impl SwarmTask {
-    /// Running and meant to run. A task on a lost node stays `running` for ever; only its desired state changes
+    /// Running and meant to run. A task on a lost node stays `running` indefinitely; only its desired state changes
     /// (ARCHITECTURE.md, How Docker Swarm behaves).
     pub fn is_alive(&self) -> bool {
         self.state == TaskState::Running && self.desired == TaskState::Running
@@ -277,7 +277,7 @@ pub trait Swarm: Send + Sync + 'static {
     /// All nodes.
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
 
-    /// All networks, including those of others.
+    /// All networks, including foreign ones.
     async fn networks(&self) -> Result<Vec<Network>, SwarmError>;
 
     /// Creates an attachable overlay network and returns its id.
@@ -329,8 +329,8 @@ pub trait Swarm: Send + Sync + 'static {
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError>;
 
-    /// The file or directory `path` of a container on the manager's node as a tar, even after the container has
-    /// ended, and also from a volume of its own. [`SwarmError::NotFound`] when there is no such container on that
+    /// The file or directory `path` of a container on the manager's node as a tar, even after the container has ended,
+    /// and even if `path` is in an anonymous volume. [`SwarmError::NotFound`] when there is no such container on that
     /// node, or no such path in it.
     async fn archive(
         &self,

@@ -291,7 +291,7 @@ fn explain(error: CredentialRetrievalError) -> Option<String> {
     let reason = match error {
         NoCredentialConfigured => return None,
         HelperFailure { helper, stdout, .. } => {
-            // By their protocol, helpers report errors on standard output, and a missing credential with this text.
+            // Helpers report errors on standard output; this text is their error for a missing credential.
             if stdout.contains("credentials not found") {
                 return None;
             }

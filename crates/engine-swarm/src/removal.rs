@@ -12,11 +12,11 @@ use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the end of the containers is waited for.
+/// Timeout of the wait for the end of the containers.
 const CONTAINERS_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long the removal of a network that is "in use" is retried (ARCHITECTURE.md, How Docker Swarm behaves).
+/// Retry time for the removal of a network that is "in use" (ARCHITECTURE.md, How Docker Swarm behaves).
 const NETWORK_RETRY_FOR: Duration = Duration::from_secs(30);
-/// Other nodes remove their part of the network a little after they report the end of their tasks.
+/// Other nodes remove their part of the network within this time after they report the end of their tasks.
 const OTHER_NODES_DELAY: Duration = Duration::from_secs(3);
 /// A call in progress when the run ended may still create something within this time.
 const LATE_CREATION: Duration = Duration::from_secs(2);

@@ -98,7 +98,7 @@ async fn results(
         return Ok(StatusCode::NO_CONTENT);
     }
     let tar = body.into_data_stream().map_err(io::Error::other).boxed();
-    // In a separate task: the part that has arrived is kept even when the sender disconnects.
+    // Runs in a separate task, so that the received part is kept even when the sender disconnects.
     let received =
         tokio::spawn(async move { inbound.receive_results(&run, &token, &source, tar).await });
     match received.await {

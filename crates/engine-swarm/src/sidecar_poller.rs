@@ -26,7 +26,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before the next endpoint is tried, or the only one again.
 const ENDPOINT_RETRY_PAUSE: Duration = Duration::from_millis(30);
 
-/// How long a sidecar may be missing before it is replaced.
+/// A sidecar that is missing for this long is replaced.
 const REPLACE_AFTER: Duration = Duration::from_secs(3);
 
 /// Client of a run's sidecar. Polling starts once its endpoints are known.
@@ -39,8 +39,8 @@ pub(crate) struct SidecarPoller {
     absence: Absence,
 }
 
-/// How long the sidecar has been missing: Docker forgets the ports of running containers when a manager restarts
-/// (ARCHITECTURE.md, How Docker Swarm behaves), or somebody has removed the service.
+/// The time since which the sidecar is missing. Docker drops the ports of running containers when a manager restarts
+/// (ARCHITECTURE.md, How Docker Swarm behaves), or the service was removed by another client.
 #[derive(Debug, Default)]
 struct Absence {
     since: Option<Instant>,
@@ -283,9 +283,9 @@ fn sidecar_of(run: Facts<'_>, tasks: &[SwarmTask]) -> Option<SwarmTask> {
         .find(|task| task.desired != TaskState::Remove)
 }
 
-/// Base URLs under which a running sidecar may be reached: the loopback address if it is on this node, else the
-/// node's address. There are several when Docker has published the port under different numbers for IPv4 and IPv6:
-/// Docker lists both, without saying which is which.
+/// Base URLs under which a running sidecar may be reached: the loopback address if it is on this node, else the node's
+/// address. There are several when Docker has published the port under different numbers for IPv4 and IPv6: Docker
+/// lists both and does not distinguish them.
 async fn endpoints(
     core: &Core,
     run: &mut dyn RunContext,

@@ -74,7 +74,7 @@ pub(crate) async fn ensure_service(
     let mut plan = exclude_nodes_without_bundle(core, run, deadline, plan).await?;
     let bounds = core.settings.bounds;
     plan.pids = bounds.pids;
-    // The definition may be older than the bound.
+    // The bound may have been lowered since the definition was accepted.
     plan.stop_grace = plan.stop_grace.min(bounds.stop_grace);
     let ours = core.labels(run.facts());
     let made = run

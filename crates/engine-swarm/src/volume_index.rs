@@ -1,5 +1,5 @@
-//! Index of the volumes of each bundle and of the nodes that may have them. An entry is written before the first
-//! volume is created, so that no volume is forgotten.
+//! Index of the volumes of each bundle and of the nodes that may have them. An entry is written before the first volume
+//! is created, so that a crash leaves no volume without an entry.
 //!
 //! ```text
 //! <datadir>/volumes/<bundle>.json

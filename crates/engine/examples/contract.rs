@@ -1,7 +1,6 @@
-//! Plays the contract suite on the engine in memory: `cargo run -p atq-engine --example contract`.
+//! Runs the contract suite on the engine in memory: `cargo run -p atq-engine --example contract`.
 //!
-//! A new engine is tested in the same way: it takes the place of the model, with two images that behave as described at
-//! [`Ground`].
+//! To test a new engine, replace the model with it and provide two images that behave as described at [`Ground`].
 
 use atq_definition::examples::Around;
 use atq_engine::contract::{Ground, play};

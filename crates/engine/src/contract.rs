@@ -1,4 +1,4 @@
-//! The contract suite of engines: [`play`] drives small runs through the operations and checks each result.
+//! The contract suite of engines: [`play`] executes small runs with all operations and checks each result.
 
 use crate::{
     Deadline, Engine, Facts, LogQuery, Member, Part, ResultsReceiver, RunContext, Source,
@@ -318,7 +318,7 @@ pub async fn play(ground: &Ground) {
     a_usable_engine_lists_its_node(ground).await;
 }
 
-/// Removes what an earlier, interrupted execution of the suite has left: its runs have the same ids.
+/// Removes the leftovers of an earlier, interrupted execution of the suite: its runs have the same ids.
 async fn release_earlier(ground: &Ground) {
     let engine = &*ground.engine;
     let owned = engine.owned().await;

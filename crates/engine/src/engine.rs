@@ -20,7 +20,7 @@ pub enum Part<'a> {
     Workers,
     /// The master, which gets the addresses of the workers.
     Master,
-    /// The command of the definition's `readiness`, retried for so many seconds.
+    /// The command of the definition's `readiness`, with the number of seconds during which it is retried.
     Readiness {
         /// A shell command.
         command: &'a str,
@@ -61,7 +61,8 @@ pub struct Fetched {
 pub type ResourceGuard = Box<dyn Any + Send + Sync>;
 
 /// A container engine that executes runs. All operations are idempotent: a step may be repeated after a crash, so each
-/// operation first searches for what it would create. The engine finds its own notes in the history of the run.
+/// operation first searches for the objects that it would create. An engine reads its earlier events from the history
+/// of the run.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
     /// The name of the engine in messages.

@@ -1,12 +1,13 @@
 //! The interface to a container engine, in terms of runs.
 //!
 //! - [`Engine`]: the operations. All are idempotent, and engines return events for the driver to record;
-//! - [`RunContext`] and [`Facts`]: the run, as an engine uses it; [`StepError`]: why a step did not complete;
+//! - [`RunContext`] and [`Facts`]: the run, as an engine uses it; [`StepError`]: the reason why a step did not
+//!   complete;
 //! - [`Member`], [`Node`], [`Status`], [`Owned`]: the state that an engine reports;
 //! - `model` and `contract` (feature `model`): an engine in memory, and the suite that every engine passes.
 //!
-//! The crate must not use terms of a specific engine, and does not depend on Docker, HTTP or a store. `atq-engine-swarm`
-//! implements it for Docker Swarm. `examples/contract.rs` plays the contract suite.
+//! The crate must not use terms of a specific engine, and does not depend on Docker, HTTP or a store.
+//! `atq-engine-swarm` implements it for Docker Swarm. `examples/contract.rs` runs the contract suite.
 //!
 //! ```
 //! use atq_engine::Engine;

@@ -27,7 +27,7 @@ pub enum StepError {
 /// The result of a step: the event to record.
 pub type StepResult = Result<Event, StepError>;
 
-/// The definition and the current state of a run. An engine finds its own notes in the state.
+/// The definition and the current state of a run. An engine reads its earlier results from the state.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The definition.

@@ -216,7 +216,7 @@ impl Evidence {
         })
     }
 
-    /// The last lines of a kept log: at most `count`, each of at most `chars` characters; none when it is not kept.
+    /// The last lines of a kept log: at most `count`, each of at most `chars` characters; empty when no log is kept.
     pub async fn last_texts(
         &self,
         (task, run): (&TaskName, &str),

@@ -126,8 +126,8 @@ impl Evidence {
         Ok(all)
     }
 
-    /// Keeps the files of the archive `tar`, whose entries are below one directory, as far as they arrive and fit into
-    /// `budget`. Results kept earlier are replaced only by more complete ones.
+    /// Keeps the part of the archive `tar` that arrives and fits into `budget`. Its entries are below one directory.
+    /// Results kept earlier are replaced only by more complete ones.
     ///
     /// # Errors
     /// If writing the metadata or moving the files fails.

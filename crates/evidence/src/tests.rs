@@ -262,8 +262,8 @@ fn numbered(number: u64) -> LogLine {
     }
 }
 
-/// Keeps a log of so many lines, whose last ones can be asked for; `slow`: after so many the reading from the beginning
-/// hangs.
+/// Keeps a log of `lines` lines; its last lines can be requested. With `slow`, reading from the beginning hangs after
+/// that number of lines.
 async fn keep_huge(evidence: &Evidence, lines: u64, slow: Option<usize>) -> Result<(), String> {
     let all = move || (0..lines).map(|number| Ok(numbered(number)));
     let last = move |count: u32| {

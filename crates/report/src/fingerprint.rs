@@ -1,5 +1,5 @@
-//! Fingerprints that show in little memory if two files contain the same samples: for each label and second the
-//! number of samples and a sum of their hashes, separately for successful and failed ones.
+//! Compact fingerprints that show whether two files contain the same samples: for each label and second the number of
+//! samples and a sum of their hashes, separately for successful and failed ones.
 //!
 //! A listener for errors only, another format of the same run, or a copy repeat samples of another file. The order
 //! of the rows does not matter, nor does the format, as long as it has durations and timestamps.
@@ -358,8 +358,8 @@ impl Fingerprint {
         }
     }
 
-    /// True if equal rows in both files are unlikely to be a coincidence: both have fractions of seconds, or neither
-    /// has and there are many durations.
+    /// True if equal rows in both files are unlikely to be a coincidence: both files have fractions of seconds, or
+    /// neither has them but there are many different durations.
     pub fn is_distinctive(&self, other: &Self) -> bool {
         if self.has_fractions() || other.has_fractions() {
             return self.has_fractions() && other.has_fractions();

@@ -12,7 +12,7 @@ const SHOWN_CHARS: usize = 40;
 pub enum BadRow {
     /// It cannot be split into fields.
     Malformed,
-    /// It has another number of fields (found, expected).
+    /// It has an unexpected number of fields (found, expected).
     Fields(usize, usize),
     /// A field has an invalid value.
     Value(&'static str, String),

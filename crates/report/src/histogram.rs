@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Significant decimal digits: the error of a time is at most a thousandth.
 const DIGITS: u8 = 3;
-/// Longer times than eleven days are clamped, so that invalid values cost no memory.
+/// Times above eleven days are clamped, so that invalid values do not increase the memory usage.
 const MAX_MILLIS: u64 = 1_000_000_000;
 
 /// Counts of durations. Whole milliseconds, as written by JMeter, are counted separately and are exact up to

@@ -50,9 +50,9 @@ pub fn partial_overlaps(counted: &mut [Counted]) -> Vec<(usize, usize, u64)> {
             false => Vec::new(),
         };
         // Files are compared by the data that both contain.
-        let tells = |file: usize| counted[file].fingerprint.resolution;
+        let resolution_of = |file: usize| counted[file].fingerprint.resolution;
         pairs.count(counted, digests, |one, other| {
-            tells(one).min(tells(other)) == resolution
+            resolution_of(one).min(resolution_of(other)) == resolution
         });
     }
     let rows = |counted: &Counted| counted.fingerprint.sketched().collect();

@@ -318,7 +318,7 @@ fn named<'a>(sets: impl Iterator<Item = (String, Vec<&'a Sums>)>) -> Vec<NamedFi
     figures
 }
 
-/// Only workers with a name.
+/// The figures of the workers that have a name.
 fn named_workers(sums: &[Sums], names: &Names<MAX_WORKERS>) -> Vec<NamedFigures> {
     let workers = sums.iter().enumerate();
     let workers = workers.map(|(number, sums)| (names.name(number), vec![sums]));

@@ -77,12 +77,12 @@ impl Summary {
     /// Of two forms of a run the one with the lower rank counts: the more detailed one, or else the one with
     /// more samples.
     pub fn rank(&self) -> (u8, Reverse<u64>) {
-        let tells_less = match self.form {
+        let detail_rank = match self.form {
             JMETER_AGGREGATE => 1,
             JMETER_SUMMARY => 2,
             _ => 0,
         };
-        (tells_less, Reverse(self.total.samples))
+        (detail_rank, Reverse(self.total.samples))
     }
 
     /// True if counts and times are equal.
@@ -109,12 +109,12 @@ pub const JMETER_SUMMARY: &str = "jmeter-summary";
 
 /// True if the samples of one can be among those of the other. Some forms round to whole milliseconds.
 fn is_part_of(one: &Figures, other: &Figures) -> bool {
-    let tells = |name: &str| is_known(one, name) && is_known(other, name);
+    let known = |name: &str| is_known(one, name) && is_known(other, name);
     one.samples <= other.samples
-        && (one.errors <= other.errors || !tells("errors"))
-        && (one.max <= other.max + 1.0 || !tells("max"))
-        && (one.min >= other.min - 1.0 || !tells("min"))
-        && (one.samples < other.samples || one.max >= other.max - 1.0 || !tells("max"))
+        && (one.errors <= other.errors || !known("errors"))
+        && (one.max <= other.max + 1.0 || !known("max"))
+        && (one.min >= other.min - 1.0 || !known("min"))
+        && (one.samples < other.samples || one.max >= other.max - 1.0 || !known("max"))
 }
 
 /// The summaries of a container that are not counted, each with the one that is counted instead.

@@ -84,8 +84,8 @@ impl Tally {
     }
 
     /// Reads a file. `path_name` is its name in the report; the part before the first `/` is the container.
-    /// `worker_hint` is the default worker of its rows. A file that is not a result file adds nothing and has an
-    /// empty format; it has a problem if it was meant to be one.
+    /// `worker_hint` is the default worker of its rows. A file that is not a result file adds nothing and has an empty
+    /// format. It has a problem if it looks like a result file.
     ///
     /// # Errors
     /// If the reader fails; the part read so far is counted, and the source has a problem.

@@ -250,7 +250,7 @@ impl Watch {
             return result;
         }
         let throughput = window.metric == Metric::Throughput;
-        // The first and last seconds are partial and would look slow for the throughput; response times in them are valid.
+        // The first and last seconds are partial, so their throughput is too low; their response times are valid.
         let (first, end) = match throughput {
             true => (run.first_start.div_ceil(SECOND), run.last_end / SECOND),
             false => (run.first_start / SECOND, run.last_end / SECOND + 1),

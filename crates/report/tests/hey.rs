@@ -154,7 +154,7 @@ fn unknown_figures_of_a_summary_are_missing() {
 #[test]
 fn truncated_output_is_reported() {
     let csv = fixture("hey/home.csv");
-    // Also if the rest of the last field is a number.
+    // Truncation is detected even if the rest of the last field is a number.
     for cut in 1..20 {
         let message = problem("home.csv", &csv[..csv.len() - cut]);
         assert!(message.contains("truncated"), "{cut}: {message}");

@@ -23,7 +23,7 @@ fn entries_are_merged_and_percentiles_equal_those_of_locust() {
     let fail = json!({
         "samples": 29, "errors": 29, "min": 2.355_988_000_090_292, "max": 82.459_923_000_442_36,
         "mean": 21.458_969_482_770_545, "p50": 15, "p90": 68, "p95": 70, "p99": 82, "receivedBytes": 145,
-        // For the whole run, as in Locust's own tables.
+        // Rate over the whole run, as in Locust's own tables.
         "throughput": 66.616_640_922_206_8 / 247.0 * 29.0,
     });
     let name = "GET /fail?id=1";
@@ -178,7 +178,7 @@ fn csv_and_json_of_other_runs_are_added_up() {
         ("c/l_stats.csv", &csv),
     ];
     assert_eq!(read_all(&files).total.samples, 247 + 106);
-    // More samples of a label than in the other file.
+    // The CSV has more samples of a label than the JSON.
     let more = String::from_utf8(csv)
         .unwrap()
         .replace("/slow,28,0,", "/slow,42,0,");

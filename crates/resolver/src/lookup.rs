@@ -56,7 +56,7 @@ impl From<ResolvConf> for Plan {
     fn from(conf: ResolvConf) -> Self {
         let mut servers = conf.nameservers;
         if servers.is_empty() {
-            // Like the C library: the server of this machine, never a public one.
+            // Like the C library, uses the server of this machine, never a public one.
             servers.push(Ipv4Addr::LOCALHOST.into());
         }
         let search = conf.search.iter();

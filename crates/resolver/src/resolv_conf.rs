@@ -1,5 +1,5 @@
-//! `/etc/resolv.conf`, parsed like glibc: keywords start at the beginning of a line, the last `search` or `domain` wins,
-//! and invalid lines are ignored.
+//! `/etc/resolv.conf`, parsed like glibc: keywords start at the beginning of a line, the last `search` or `domain`
+//! applies, and invalid lines are ignored.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -11,8 +11,8 @@ pub const REPORT_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Orchestrator {
-    /// Waits until the report of the task of `view` is complete: a request right after the outcome is visible gets
-    /// everything. Returns the current view if the task still runs or after `timeout`; `None` if it was deleted
+    /// Waits until the report of the task of `view` is complete: a request right after the end of the run gets the
+    /// complete result. Returns the current view if the task still runs or after `timeout`; `None` if it was deleted
     /// meanwhile.
     ///
     /// # Errors

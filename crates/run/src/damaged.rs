@@ -32,7 +32,7 @@ impl Orchestrator {
         }
         self.end_driver(name, Desired::Deleted.by_force(force), &deadline)
             .await;
-        // If the driver has removed everything, a task with this name is new.
+        // If the driver has removed everything, the name is free, or belongs to a new task.
         if !matches!(self.get(name).await, Err(StoreError::Damaged { .. })) {
             return Ok(());
         }

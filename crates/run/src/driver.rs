@@ -73,7 +73,7 @@ async fn delete_records(run: &Run) {
         tracing::error!(task = %name, %error, "the evidence of the task cannot be removed");
         return;
     }
-    // Only this run: retention may have deleted it, and a new task may have the name.
+    // Removes only this run: retention may have deleted it, and a new task may have its name.
     match run.shared.store.remove_ended(name, &run.state.run).await {
         Ok(_) => tracing::info!(task = %name, "task deleted"),
         Err(error) => {

@@ -84,7 +84,7 @@ impl Following {
             _ = closing.wait_for(|closing| *closing) => Err(LogError::Closing),
         };
         if let Err(error) = ended {
-            // Fails only if the receiver is gone.
+            // Fails only if the receiver was dropped.
             let _ = lines.send(Err(error)).await;
         }
     }

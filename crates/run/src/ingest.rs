@@ -17,11 +17,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::bytes::Bytes;
 
-/// Timeout for the results of a run,
+/// Initial timeout for the results of a run.
 const BASE_TIMEOUT: Duration = Duration::from_secs(60);
-/// extended by one second for each so many bytes received,
+/// Number of received bytes that extend the timeout by one second.
 const BYTES_PER_SECOND: u64 = 20_000_000;
-/// up to this maximum.
+/// Maximum of the extended timeout.
 const MAX_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Receives the results of one run and stores them as evidence. All results share one time limit and one size limit.

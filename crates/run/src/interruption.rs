@@ -96,7 +96,7 @@ impl RunContext for Run {
 /// Returns when a request fulfils the condition.
 async fn wait_for(mut control: Receiver<RunControl>, condition: impl Fn(&RunControl) -> bool) {
     if control.wait_for(condition).await.is_err() {
-        // The sender is gone: no further requests.
+        // The sender was dropped: there are no further requests.
         std::future::pending::<()>().await;
     }
 }

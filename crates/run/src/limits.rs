@@ -1,5 +1,5 @@
-//! The limits set by the client of a run: a timeout, and a lease that the client renews. The Director enforces them,
-//! so that a run ends even if its client has died.
+//! The limits set by the client of a run: a timeout, and a lease that the client renews. The Director enforces them, so
+//! that a run ends even if its client has crashed.
 
 use super::Orchestrator;
 use super::clock::Clock;

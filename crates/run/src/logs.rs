@@ -65,7 +65,7 @@ impl Origin {
 }
 
 impl Orchestrator {
-    /// The lines of a task, container by container: workers, tries of the wait command, master.
+    /// The lines of a task, container by container: workers, attempts of the wait command, master.
     ///
     /// # Errors
     /// When the engine or the evidence cannot be read; later errors end the stream.

@@ -1,5 +1,5 @@
-//! Records what is needed to repeat a test while it can be observed: images change and nodes are removed later. Best
-//! effort: it never fails the run, and delays it by at most [`TIMEOUT`].
+//! Records the data that is needed to repeat a test while it is available: images change and nodes are removed later.
+//! Best effort: it never fails the run, and delays it by at most [`TIMEOUT`].
 
 use super::run::Run;
 use atq_bundle_store::BundleId;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Observes what the run uses and stores it with the evidence. Earlier observations stay if they cannot be repeated.
+/// Records the environment of the run with the evidence. Earlier observations stay if they cannot be repeated.
 pub async fn observe(run: &Run) {
     let (evidence, name, id) = location(run);
     let Ok(before) = spawn_blocking(move || evidence.observed(&name, &id)).await else {

@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
-/// After failed attempts.
+/// Backoff after failed attempts.
 const BACKOFF: Pauses = Pauses {
     first: Duration::from_secs(5),
     longest: Duration::from_secs(300),
 };
-/// Limits concurrent removals. Each takes seconds, most of which the engine waits for containers.
+/// Maximum number of concurrent removals. Each takes seconds, mostly waiting for containers to end.
 const MAX_CONCURRENT_REMOVALS: usize = 4;
 /// Maximum number of names in a log line.
 const MAX_NAMES: usize = 50;
@@ -60,7 +60,7 @@ pub(super) struct FoundObjects {
     /// Objects of this Director whose runs are not in its store.
     pub runs: BTreeMap<OrphanRun, Vec<Item>>,
     /// As `runs`, but created with another host, data directory or port: by this Director before it moved, or by
-    /// another one that has the same id by mistake and may be running these tests.
+    /// another Director that was given the same id by mistake and may still be running these tests.
     pub elsewhere: BTreeMap<OrphanRun, Vec<Item>>,
     /// Objects with this Director's label but without task and run.
     pub unassigned: Vec<Item>,
@@ -167,7 +167,7 @@ async fn search_until_found(shared: &Shared) -> FoundObjects {
 
 async fn search(shared: &Shared) -> Result<FoundObjects, SearchError> {
     let objects = shared.engine.owned().await?;
-    // After the response of the engine; see the documentation of this module.
+    // Read after the response of the engine; see the documentation of this module.
     let known = known(shared).await?;
     Ok(classify(objects, &known, &shared.settings.director_id))
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Limits of retained data. `None` is no limit.
+/// Limits of retained data. `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Number of completed tasks.

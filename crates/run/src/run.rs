@@ -56,8 +56,8 @@ impl Run {
         control: watch::Receiver<RunControl>,
         workers: Arc<Mutex<Vec<WorkerStatus>>>,
     ) -> Self {
-        // For a run that was active before a restart. Acquired here and not by the driver, so that no waiting task comes
-        // first.
+        // For a run that was active before a restart. Acquired here and not by the driver, so that no waiting task can
+        // take it first.
         let step = stored.state.step;
         let runs = step != Step::Queued && step < Step::Report;
         let has_objects = step != Step::Queued && step != Step::Done;
@@ -109,8 +109,8 @@ impl Run {
         *self.control.borrow()
     }
 
-    /// Records an event: on the disk first, then in the state. A failed write is retried for ever, because the driver
-    /// must not act on an event that is not recorded.
+    /// Records an event: on the disk first, then in the state. A failed write is retried indefinitely, because the
+    /// driver must not act on an event that is not recorded.
     ///
     /// # Errors
     /// When the event is not allowed in the current state, which is a bug.

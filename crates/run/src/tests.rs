@@ -9,7 +9,7 @@
 //! - `delivery`: bundles; `results`: result files; `verdicts`: verdicts; `readiness`: probes;
 //! - `orphans`: a lost data directory; `retention`: removal of old data; `upgrade`: data of an earlier version;
 //! - `fault_injection`: one run, repeated with a fault at every point; `chaos`: random runs with random faults;
-//!   `sample`: how many of their cases run.
+//!   `sample`: the number of their cases that run.
 
 mod chaos;
 mod delivery;

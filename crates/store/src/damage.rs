@@ -36,9 +36,9 @@ pub(super) struct IntactTask {
 pub type KnownRuns = BTreeMap<String, Option<String>>;
 
 impl Store {
-    /// Removes definitions without a history, and rebuilds states that differ from the fold of their history.
-    /// A crash causes neither, but a damaged copy must not cost a task that is still readable.
-    /// Returns the tasks that stay damaged; [`Store::load`] returns an error for them from now on.
+    /// Removes definitions without a history, and rebuilds states that differ from the fold of their history. A crash
+    /// causes neither, but a damaged copy of the state must not make a readable task unusable. Returns the tasks that
+    /// stay damaged; [`Store::load`] returns an error for them from now on.
     ///
     /// # Errors
     /// When the tasks cannot be listed, or something cannot be written.
@@ -64,7 +64,7 @@ impl Store {
         Ok(damages)
     }
 
-    /// Reads all of a task and folds its history; `None` if it has no event, so that it does not exist.
+    /// Reads all values of a task and folds its history. `None` if there is no event: such a task does not exist.
     pub(super) fn examine(&self, task: &str) -> Result<Option<IntactTask>, String> {
         catch_panic(|| self.examine_uncaught(task))
             .and_then(|examined| examined.map_err(|error| error.to_string()))

@@ -84,7 +84,7 @@ fn reserve(log: &File, disk: Space, bytes: u64) -> Result<(), StoreError> {
             free: disk.free,
             needed: bytes,
         }),
-        // Not every file system can reserve space; then the free space must suffice.
+        // Not every file system supports reservations; without them the free space must suffice.
         Err(_) => enough(disk, bytes),
     }
 }
@@ -93,7 +93,7 @@ fn reserve(log: &File, disk: Space, bytes: u64) -> Result<(), StoreError> {
 pub(super) fn release_reserved(log: &File) -> io::Result<()> {
     let length = log.metadata()?.len();
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    // Which of the two calls releases the space depends on the file system.
+    // Depending on the file system, only one of the two calls releases the space.
     let _ = fallocate(log, hole, length, WriteKind::Task.reserve(u64::MAX));
     log.set_len(length)
 }

@@ -24,12 +24,12 @@
 //!
 //! # Crashes
 //!
-//! A definition and its first event are written in one batch, and so are an event and its state. After a
-//! crash a task exists completely or not at all, and its state is the fold of its history. Writes that
-//! depend on existing values (a name must be free, a desired state never goes back) hold a lock of this process, which
-//! is the only one that has the store open. Writes are acknowledged only after they are durable: on Linux sled 0.34
-//! flushes with `sync_file_range`, which survives a crash of the process but not a power failure, so each flush is
-//! followed by `fdatasync` on sled's file.
+//! A definition and its first event are written in one batch, and so are an event and its state. After a crash a task
+//! exists completely or not at all, and its state is the fold of its history. Writes that depend on existing values (a
+//! name must be free, a desired state is never weakened) hold a lock of this process, which is the only one that has
+//! the store open. Writes are acknowledged only after they are durable: on Linux sled 0.34 flushes with
+//! `sync_file_range`, which survives a crash of the process but not a power failure, so each flush is followed by
+//! `fdatasync` on sled's file.
 //!
 //! # A full disk
 //!
@@ -110,7 +110,7 @@ pub struct Store {
     threads: Threads,
     /// Tasks whose creation failed midway: they are treated as absent and removed by the next write.
     failed_creations: Arc<Mutex<BTreeSet<TaskName>>>,
-    /// Held between a read and the write that depends on it.
+    /// Locked from a read until the write that depends on it.
     writing: Arc<Mutex<()>>,
     /// Damaged tasks found by [`Store::repair`]: reasons by name.
     damaged: Arc<Mutex<BTreeMap<String, String>>>,
@@ -145,7 +145,7 @@ impl Store {
             crash: testing::CrashPoint::default(),
         };
         store.check_format(dir.to_path_buf())?;
-        // If the tasks cannot be listed, the store is unusable.
+        // A store whose tasks cannot be listed is unusable.
         for key in store.db()?.scan_prefix("spec/").keys() {
             key.map_err(|error| refused(error_text(&error)))?;
         }
@@ -251,8 +251,8 @@ impl Store {
         Ok(())
     }
 
-    /// Sets the desired state of a task. Returns when it is durable. A desired state never goes back: a task to be
-    /// deleted stays so. Returns `None` if there is no such task: a late request must not
+    /// Sets the desired state of a task. Returns when it is durable. A desired state is never weakened: a task that is
+    /// to be deleted cannot be set to run or stop. Returns `None` if there is no such task: a late request must not
     /// affect the next task of that name.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ impl Store {
             if !self.db()?.contains_key(spec_key(name))? {
                 return Ok(None);
             }
-            // Another program wrote this; `repair` restores the state from the history.
+            // Another program has written this value; `repair` restores the state from the history.
             let Some(state) = self.read(&state_key(name))? else {
                 return Ok(None);
             };
@@ -86,7 +86,7 @@ impl Store {
         };
         let state: Option<State> = self.read(&state_key(name))?;
         let desired = self.read(&desired_key(name))?.unwrap_or_default();
-        // Without a state another program wrote this; `repair` restores the state from the history.
+        // Another program has written a task without a state; `repair` restores the state from the history.
         Ok(state.map(|state| Stored {
             spec,
             state,

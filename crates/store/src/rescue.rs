@@ -1,8 +1,7 @@
-//! Reads what is left of a store that cannot be opened. Besides the log `db`, which holds all data,
-//! sled has two small files: `conf` with its settings, identical in all stores of the Director, and `snap.*`, a
-//! snapshot of the log's index. sled fails to open if any of the three is damaged. A copy of the
-//! log with new settings and without the snapshot can often be opened: sled then reads
-//! it from its beginning up to the first damage.
+//! Recovers the readable part of a store that cannot be opened. Besides the log `db`, which holds all data, sled has
+//! two small files: `conf` with its settings, identical in all stores of the Director, and `snap.*`, a snapshot of the
+//! log's index. sled fails to open if any of the three is damaged. A copy of the log with new settings and without the
+//! snapshot can often be opened: sled then reads it from its beginning up to the first damage.
 
 use super::error::open_error;
 use super::{Store, StoreError, config};

@@ -445,7 +445,8 @@ async fn acknowledged_writes_survive_kill_9() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        // At a different moment each time; lines printed before the kill are read too.
+        // Kills the child after a different number of lines in each round. Lines that were printed before the kill are
+        // read, too.
         let enough = 3 + round * 17 % 40;
         let mut printed = 0;
         while printed < enough {

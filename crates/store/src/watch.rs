@@ -1,5 +1,5 @@
-//! Notifies waiting readers of changes of a task. A reader continues in the store from its last position, so a
-//! spurious or duplicate notification does no harm.
+//! Notifies waiting readers of changes of a task. A reader continues in the store from its last position, so spurious
+//! and duplicate notifications are harmless.
 
 use atq_task::spec::TaskName;
 use parking_lot::Mutex;

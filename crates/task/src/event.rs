@@ -1,6 +1,5 @@
-//! Recorded events of a run, in the past tense. The history of a task is authoritative;
-//! [`super::state::State`] is its fold. Events are kept for ever: fields may be added with a
-//! default, never renamed.
+//! Recorded events of a run, in the past tense. The history of a task is authoritative; [`super::state::State`] is its
+//! fold. Events are kept forever: fields may be added with a default, never renamed.
 
 use super::state::{LostWorker, Step};
 use super::terms::Terms;
@@ -204,7 +203,7 @@ pub enum Event {
     EvidenceKept {
         /// Number of log files.
         logs: u32,
-        /// Descriptions of what could not be kept.
+        /// Descriptions of the evidence that could not be kept.
         missing: Vec<String>,
         /// The last known status of the workers.
         workers: Vec<WorkerStatus>,
@@ -234,7 +233,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
     },
-    /// Clean-up was tried.
+    /// An attempt of the clean-up ended.
     CleanUpTried {
         /// Objects that remain; empty when clean-up is complete.
         leftovers: Vec<String>,

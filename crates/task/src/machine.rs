@@ -113,7 +113,7 @@ fn allowed(state: &State, event: &Event) -> bool {
         Event::SubnetChosen { .. } | Event::NetworkCreated { .. } => {
             during(Step::Network) || during(Step::Discovery)
         }
-        // Later it replaces a sidecar that Docker does not report any more.
+        // In later steps, a sidecar that Docker no longer reports is replaced.
         Event::DiscoveryPlaced { .. } => {
             during(Step::Discovery) || during(Step::Resolve) || during(Step::Readiness)
         }
@@ -128,8 +128,8 @@ fn allowed(state: &State, event: &Event) -> bool {
             state.step < Step::Collect && state.outcome.is_none()
         }
         Event::Forced => state.step < Step::Done && !state.forced,
-        // The second time for the final logs of containers that still ran when the outcome was fixed; in
-        // `cleanup` only in records older than the step `report`.
+        // A second event follows for the final logs of containers that still ran when the outcome was fixed. It occurs
+        // in `cleanup` only in histories of versions without the step `report`.
         Event::EvidenceKept { .. } => {
             matches!(state.step, Step::Collect | Step::Report | Step::Cleanup) && !state.step_done
         }

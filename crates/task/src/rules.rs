@@ -1,7 +1,7 @@
 //! The rules that lead to the verdict on a run.
 //!
-//! A run is invalid, whatever its figures are, when they describe the test and not the system under test: a worker
-//! was lost, the clocks differ, or the load generators were saturated. Only a valid run passes or fails.
+//! A run is invalid, regardless of its figures, when they reflect the test setup instead of the system under test: a
+//! worker was lost, the clocks differ, or the load generators were saturated. Only a valid run passes or fails.
 
 use crate::criteria::Criterion;
 use crate::event::FailureCode;
@@ -287,7 +287,7 @@ fn dates(inputs: &Inputs<'_>) -> Vec<String> {
     early.into_iter().chain(late).collect()
 }
 
-/// The start of a completed step: the steps before it took all the time until then.
+/// The start of a completed step: the sum of the durations of all earlier steps.
 fn entered(state: &State, step: Step) -> Timestamp {
     let before: u64 = state.timings.range(..step).map(|(_, millis)| millis).sum();
     state.created_at.plus(Duration::from_millis(before))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// The steps of a run, in the order in which they are taken; some are skipped, none is taken twice.
+/// The steps of a run, in order. A run may skip steps, but never enters one twice.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -18,7 +18,7 @@ pub enum Step {
     /// Waits in the queue.
     #[default]
     Queued,
-    /// Brings the bundles to the nodes.
+    /// Delivers the bundles to the nodes.
     Delivery,
     /// Creates the network.
     Network,
@@ -26,9 +26,9 @@ pub enum Step {
     Discovery,
     /// Creates the workers.
     Workers,
-    /// Waits until DNS and Swarm agree about all workers.
+    /// Waits until DNS and Swarm report the same addresses for all workers.
     Resolve,
-    /// Waits until the workers accept connections.
+    /// Waits until the workers pass their readiness probe.
     Readiness,
     /// Runs the wait command.
     WaitCommand,
@@ -129,7 +129,7 @@ impl Desired {
         }
     }
 
-    /// Merges two requests: the stronger one wins, and force is kept.
+    /// Merges two requests: the stronger one applies, and force is kept.
     pub fn and(self, other: Self) -> Self {
         self.max(other)
             .by_force(self.is_forced() || other.is_forced())
@@ -175,7 +175,7 @@ pub struct State {
     /// Options of the client's request that are not part of the definition.
     #[serde(default, skip_serializing_if = "Terms::is_empty")]
     pub terms: Terms,
-    /// Whether carriers were, or may have been, sent to the nodes.
+    /// Whether carriers may have been sent to the nodes.
     #[serde(default, rename = "carried")]
     pub delivery_started: bool,
     /// The delivery result of each node.
@@ -214,7 +214,7 @@ pub struct State {
     /// Whether the final logs of containers that still ran at that time are kept, too.
     #[serde(default, rename = "heard_out")]
     pub final_logs_kept: bool,
-    /// Whether Docker did not respond when the evidence was to be kept; it is then collected a second time.
+    /// Whether Docker did not respond when the evidence was collected. The collection is then repeated.
     #[serde(default, rename = "unlooked")]
     pub evidence_unavailable: bool,
     /// The verdict; `None` until the step `report` is complete.

@@ -19,7 +19,7 @@ use std::time::Duration;
 const DRAIN_BYTES: u64 = 64 << 20;
 /// Timeout of discarding a refused body.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Timeout for receiving a definition: a client that sends very slowly would hold a connection for ever.
+/// Timeout for receiving a definition: a client that sends very slowly would hold a connection indefinitely.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads and discards the rest of a refused body: a client that is still sending when the connection closes would get

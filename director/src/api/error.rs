@@ -1,5 +1,5 @@
 //! Converts errors to responses. The only place with status codes of errors: one exhaustive match for each kind of
-//! error, so that none can be forgotten.
+//! error, so that the compiler reports a missing one.
 
 use atq_api_spec::MEDIA_PROBLEM;
 use atq_api_spec::error::Problem;
@@ -295,7 +295,7 @@ fn of_bundle(error: &BundleError) -> StatusAndCode {
     }
 }
 
-/// With every error of the engine, the request was valid and may succeed later.
+/// For every error of the engine, the request was valid and may succeed later.
 fn of_engine(error: &EngineError) -> StatusAndCode {
     (StatusCode::SERVICE_UNAVAILABLE, error.code)
 }
@@ -390,7 +390,7 @@ fn join_faults(faults: &[Fault]) -> String {
     all.join("; ")
 }
 
-/// Sets the media type of errors of the added routes; those of the original routes stay plain JSON.
+/// Sets the media type of errors of the added routes; errors of the 2018 routes stay plain JSON.
 pub async fn as_problem(mut response: Response) -> Response {
     if response.extensions().get::<IsProblem>().is_some() {
         response

@@ -1,4 +1,4 @@
-//! Multipart forms: a streamed file, and little else.
+//! Multipart forms with one large file, which is streamed.
 
 use super::error::RequestError;
 use atq_task::spec::shorten;

@@ -81,7 +81,7 @@ pub async fn logs(
         true => (NDJSON, ndjson),
         false => (TEXT, text),
     };
-    // An error aborts the body, so that no client mistakes a part for the whole.
+    // An error aborts the body, so that a client detects the truncation.
     let body = lines
         .ready_chunks(CHUNK_LINES)
         .map(move |lines| to_chunk(lines, format));

@@ -8,7 +8,7 @@ use axum::response::Response;
 
 const JSON: &str = "application/json";
 
-/// Labels JSON responses with the vendor media type if the request asks for it by name.
+/// Labels JSON responses with the vendor media type if `Accept` contains it by name.
 pub async fn vendor(State(media): State<&'static str>, request: Request, next: Next) -> Response {
     let wanted = accepts(request.headers(), media);
     let mut response = next.run(request).await;
@@ -42,8 +42,8 @@ pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
 /// An item of an `Accept` header.
 struct Range {
     essence: String,
-    /// The parameter `type`, which distinguishes a collection from its items. Other parameters, such as the
-    /// original's `view`, are ignored.
+    /// The parameter `type`, which distinguishes a collection from its items. Other parameters, such as `view` of the
+    /// 2018 version, are ignored.
     kind: Option<String>,
     /// In thousandths.
     quality: u16,

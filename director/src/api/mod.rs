@@ -10,7 +10,7 @@
 //! - [`router`]: the paths of all resources; `app`: state of the handlers;
 //! - [`openapi`]: the description of the API, generated from the handlers.
 //!
-//! Before routing, the base path `/api` of the original and a trailing slash are removed, so that `/api/task/`,
+//! Before routing, the base path `/api` of the 2018 version and a trailing slash are removed, so that `/api/task/`,
 //! `/api/task` and `/task` are equivalent.
 
 mod app;

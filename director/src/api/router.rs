@@ -81,8 +81,8 @@ pub(super) fn resources() -> OpenApiRouter<App> {
         .merge(additions)
 }
 
-/// Limits the time that a client may be idle within a request: it would hold a connection, and disk space with an
-/// upload, for ever.
+/// Limits the idle time of a client within a request. Otherwise it could hold a connection, and the disk space of an
+/// upload, indefinitely.
 fn with_idle_timeout(request: Request) -> Request {
     match request.body().is_end_stream() {
         true => request,

@@ -1,5 +1,5 @@
 //! Limits the number of concurrent large or endless bodies. Each uses files or connections to Docker; small requests
-//! must succeed besides any number of them.
+//! must succeed regardless of their number.
 
 use super::error::RequestError;
 use super::serve::limits::Limits;

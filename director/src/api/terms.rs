@@ -15,7 +15,7 @@ const KEY_HEADER: &str = "idempotency-key";
 /// Allowed timeouts: up to 30 days, since a run may wait in the queue for long.
 const TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
-/// Allowed leases: a dead client should be detected within a day.
+/// Allowed leases: a crashed client should be detected within a day.
 const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// The terms of a request with a definition.

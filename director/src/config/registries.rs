@@ -1,4 +1,4 @@
-//! The logins of `registryAuth`. Any value may be a password in the wrong place, so that faults never contain values.
+//! The logins of `registryAuth`. Any value may be a misplaced password, so faults never contain values.
 
 use std::path::PathBuf;
 

@@ -35,7 +35,7 @@ impl Retention {
             let number = section.integer(key, 0..=u64::MAX >> 1, default.unwrap_or(0));
             Some(number).filter(|number| *number > 0)
         };
-        // In this order, faults name the known keys.
+        // Faults list the known keys in this order.
         let retention = Self {
             tasks: number("tasks", default.tasks),
             evidence_bytes: number("evidenceBytes", default.evidence_bytes),

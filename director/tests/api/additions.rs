@@ -34,7 +34,7 @@ async fn tasks_are_listed_page_by_page() {
     loop {
         let page = director.get(&path).await.json();
         seen.extend(ids(&page));
-        // Deleting what was seen does not disturb the next page.
+        // Deleting the last task of a page does not affect the next page.
         director
             .call("DELETE", &format!("/task/{}", seen.last().unwrap()))
             .await;

@@ -443,7 +443,7 @@ async fn a_client_that_goes_away_changes_nothing() {
     director
         .until("left", |task| task["status"] == "started")
         .await;
-    // Gone before the wish is even stored.
+    // The client disconnects before the request is stored.
     let answered = director.call("DELETE", "/task/left").now_or_never();
     assert!(answered.is_none());
     director

@@ -211,7 +211,7 @@ async fn invalid_definitions() {
     );
 }
 
-/// Definitions with one field that cannot be.
+/// Definitions with one invalid field.
 fn wrong_fields() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     let fields = [
         (

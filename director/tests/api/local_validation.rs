@@ -1,4 +1,4 @@
-//! The command line reports the same faults without a Director as this Director does.
+//! `atq validate` reports the same faults as the Director.
 
 use crate::fixture::{Director, payload, request};
 use atq_cli::args::Definition;

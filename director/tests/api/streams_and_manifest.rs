@@ -197,7 +197,7 @@ async fn a_disconnected_client_leaves_no_followed_log() {
         .await
         .unwrap();
     director.orchestrator.close();
-    // The body is aborted, so that it is not mistaken for the whole.
+    // The body is aborted, so that a client detects the truncation.
     assert!(to_bytes(response.into_body(), usize::MAX).await.is_err());
     assert_eq!(director.swarm.followed_logs(), 0);
 }
@@ -277,7 +277,7 @@ async fn the_manifest_suffices_to_repeat_the_run_and_has_no_secret() {
         definition[service]["environment"] = payload[service]["environment"].clone();
     }
     assert_eq!(director.put(&definition).await.status, StatusCode::OK);
-    // The definition equals the original one.
+    // The definition equals the submitted one.
     assert_eq!(director.put(&payload).await.status, StatusCode::OK);
 }
 

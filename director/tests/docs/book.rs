@@ -62,7 +62,7 @@ fn target_of(page: &Path, link: &str) -> Option<PathBuf> {
     Some(target)
 }
 
-/// What is wrong with a link, if anything.
+/// The problem with a link, if there is one.
 fn problem_of(pages: &BTreeMap<PathBuf, Page>, page: &Path, link: &str) -> Option<String> {
     let target = target_of(page, link)?;
     if !pages.contains_key(&target) && !target.is_file() {
@@ -78,11 +78,11 @@ fn problem_of(pages: &BTreeMap<PathBuf, Page>, page: &Path, link: &str) -> Optio
 #[test]
 #[ignore = "needs the built book: `make book`"]
 fn links_of_the_built_book_resolve() {
-    // The directory for temporary files of tests is below the build directory.
+    // `CARGO_TARGET_TMPDIR` and the book are in the same directory.
     let book = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("book");
     let mut pages = BTreeMap::new();
     pages_below(&book, &mut pages);
-    // The page for errors is shown under any path.
+    // The error page has no fixed path, so its relative links cannot be resolved.
     pages.retain(|path, _| !path.ends_with("404.html"));
     let (mut checked, mut problems) = (0, Vec::new());
     for (path, page) in &pages {

@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory, Parser};
 use std::io::Write;
 use std::process::Stdio;
 
-/// What `bash -n` reports about a script, if anything.
+/// The error of `bash -n` for a script, if there is one.
 fn syntax_error(script: &str) -> Option<String> {
     let mut bash = std::process::Command::new("bash")
         .arg("-n")
@@ -23,7 +23,7 @@ fn syntax_error(script: &str) -> Option<String> {
     (!output.status.success() || !message.is_empty()).then_some(message)
 }
 
-/// The error of the program's parser, if `words` are a command of one of the programs.
+/// The error of the argument parser, if `words` is an invalid command of `atq` or `atq-director`.
 fn refusal(words: &[String]) -> Option<String> {
     let error = match words.first().map(String::as_str) {
         Some("atq") => atq_cli::args::Args::try_parse_from(words).err(),
@@ -35,7 +35,7 @@ fn refusal(words: &[String]) -> Option<String> {
     error.map(|error| format!("`{}`: {error}", words.join(" ")))
 }
 
-/// Options and subcommands in a command within a sentence, which may be incomplete, that the program does not have.
+/// Unknown options and subcommands of a command in a sentence. The command may be incomplete.
 fn unknown_words(code: &str) -> Vec<String> {
     let words: Vec<&str> = code.split_whitespace().collect();
     let mut command = match words.first() {
@@ -69,7 +69,7 @@ fn has_option(command: &Command, name: &str) -> bool {
             .any(|argument| argument.get_long() == Some(name))
 }
 
-/// Placeholders are in capitals.
+/// True for a subcommand; placeholders are upper-case.
 fn is_name(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
 }

@@ -1,11 +1,11 @@
-//! Definitions and configurations in the pages are valid.
+//! Definitions and configurations in the documentation are valid.
 
 use crate::pages::blocks;
 use atq_director::config::Config;
 use atq_task::spec::{Surroundings, TaskSpec};
 use serde_json::Value;
 
-/// Accepts the images and bundles that the pages name.
+/// Accepts every image and bundle.
 struct Anything;
 
 impl Surroundings for Anything {

@@ -20,7 +20,8 @@ pub fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("`{path}`: {e}"))
 }
 
-/// The Markdown files below a directory, by their paths from the root; without files that the set-up downloads to `build`.
+/// The Markdown files below a directory, as paths relative to the root. Skips directories named `build`, which contain
+/// downloaded files.
 pub fn markdown_below(directory: &str) -> BTreeSet<String> {
     let mut files = BTreeSet::new();
     for entry in std::fs::read_dir(root().join(directory)).unwrap() {

@@ -1,12 +1,12 @@
-//! Splits shell scripts into commands and words, as far as the pages need it.
+//! Splits shell scripts into commands and words. Supports only the syntax that the documentation uses.
 
-/// Words before the name of a program.
+/// Keywords and commands that may precede the name of a program.
 const PREFIXES: [&str; 11] = [
     "!", "do", "elif", "else", "exec", "if", "nohup", "sudo", "then", "until", "while",
 ];
 
-/// The words of the simple commands of a script, without assignments, redirections and comments. Expansions stay as they
-/// are written; commands in `$(...)` and `<(...)` outside of quotes are commands of their own.
+/// The words of the simple commands of a script, without assignments, redirections and comments. Expansions are left
+/// unexpanded; commands in `$(...)` and `<(...)` outside of quotes are commands of their own.
 pub fn commands(script: &str) -> Vec<Vec<String>> {
     let mut splitter = Splitter::default();
     let mut chars = script.chars().peekable();

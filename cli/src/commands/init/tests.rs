@@ -62,7 +62,7 @@ fn every_definition_is_valid() {
         assert!(spec.is_ok(), "{}: {spec:?}", example.contents().0);
         let name = format!("example-{}", example.contents().0);
         assert_eq!(payload["name"], *name, "the README calls it so");
-        // The same test finds a fault when there is one.
+        // The same check fails for an invalid definition.
         payload["worker"]["replicas"] = "many".into();
         assert!(parse(&payload).is_err());
     }

@@ -74,7 +74,7 @@ async fn junit_may_name_the_file_within_the_results() {
         both.probe().unwrap();
         assert_eq!(both.write(&context, &task).await.len(), 0);
     }
-    // Without `--junit` it is one of the results, and is in the list.
+    // Without `--junit`, the file is one of the results and is listed in `.atq-files`.
     let alone = outputs(Path::new(""), Path::new(""), &dir);
     alone.probe().unwrap();
     assert_eq!(alone.write(&context, &task).await.len(), 0);

@@ -101,7 +101,7 @@ fn overlaps() {
     second.shares_header_of = Some(0);
     assert_snapshot!(message(&[first, second]), @"archive refused: entry `second` overlaps another part of the archive");
 
-    // The data of the last entry reaches into the directory.
+    // The data of the last entry overlaps the central directory.
     let mut greedy = Item::stored("greedy", b"1234");
     greedy.packed = 20;
     greedy.unpacked = 20;
@@ -172,7 +172,7 @@ fn too_many_entries() {
     hint: `limits.entries` in the Director's configuration sets this limit
     ");
 
-    // Few entries that imply many directories.
+    // A few entries imply many directories.
     let deep = [
         Item::stored("a/b/c/d/e/f", b""),
         Item::stored("g/h/i/j/k/l", b""),

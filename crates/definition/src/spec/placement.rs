@@ -1,5 +1,5 @@
-//! Placement of containers. Only values that Docker always rejects are faults: nodes come and go, so
-//! matching nodes are looked for when a container is placed.
+//! Placement of containers. Only values that Docker always rejects are faults: nodes join and leave, so matching nodes
+//! are searched for when a container is placed.
 
 use super::declared::Declared;
 use super::reader::{Field, Reader, STRING_BYTES};

@@ -1,5 +1,5 @@
-//! Resource limits and reservations. Only values that Docker always rejects are faults: nodes come and go, so
-//! fitting nodes are looked for when a container is placed.
+//! Resource limits and reservations. Only values that Docker always rejects are faults: nodes join and leave, so
+//! fitting nodes are searched for when a container is placed.
 
 use super::declared::{Declared, MAX_WHOLE};
 use super::reader::{Field, Reader, whole};
@@ -27,8 +27,8 @@ struct Minimum {
     memory: u64,
 }
 
-/// Containers are scheduled in periods of 100 ms, and the kernel grants at least 1 ms of each. Engines reject
-/// less memory.
+/// CPU: the kernel schedules containers in periods of 100 ms and grants at least 1 ms of each period. Memory: Docker
+/// Engine rejects less than 6 MiB.
 const MIN_LIMITS: Minimum = Minimum {
     nano_cpus: 10_000_000,
     memory: 6 * MEBIBYTE,

@@ -46,7 +46,7 @@ pub struct ServiceSpec {
     pub alias: String,
     /// Image reference as given by the user.
     pub image: String,
-    /// Arguments of the container; the image's entrypoint stays.
+    /// Arguments of the container; the image's entrypoint is kept.
     pub args: Vec<String>,
     /// Environment of the container.
     pub environment: Vec<EnvVar>,

@@ -1,4 +1,4 @@
-//! Fields added after 2018: readiness, placement, labels, ends. Resources: `amounts.rs`.
+//! Fields added after 2018, for example readiness, placement, labels and time limits. Resources: `amounts.rs`.
 
 use crate::examples::{BUNDLE, parse, payload, spec};
 use crate::spec::{Delivery, OnWorkerLoss, ReadinessProbe, ReadinessSpec, STOP_GRACE};

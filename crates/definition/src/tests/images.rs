@@ -111,7 +111,7 @@ fn the_first_part_may_be_a_registry() {
         ("localhost:5000/x:1", "localhost:5000"),
         ("r.example/a/b", "r.example"),
         ("r.example:443/a/b:1", "r.example:443"),
-        // Without a slash this is a name with a tag.
+        // Without a slash, the text is a name with a tag.
         ("r.example:443", "docker.io"),
     ] {
         assert_eq!(registry(image), expected, "{image}");

@@ -208,7 +208,7 @@ fn variables_that_an_image_requires() {
 #[test]
 fn the_aliases_of_a_task_differ_ignoring_case() {
     assert_snapshot!(fault("/worker/alias", json!("M")), @"worker.alias `M` is also the master's alias; the two aliases of a task must differ, ignoring case");
-    // Also reported together with other faults.
+    // The fault is also reported together with other faults.
     let both = faults(&payload(&[
         ("/worker/alias", json!("m")),
         ("/worker/image", json!("Bad")),

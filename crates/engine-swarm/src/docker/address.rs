@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Default address of Docker.
 const LOCAL_SOCKET: &str = "unix:///var/run/docker.sock";
-/// Connection timeout; every call has its own timeout besides.
+/// Connection timeout; every call has its own timeout in addition.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// bollard's own timeout in seconds, long enough to have no effect: each call has its own timeout.

@@ -81,8 +81,8 @@ struct ErrorResponse {
     message: String,
 }
 
-/// bollard's client. It is created at the first call, so that Docker need not be up before, and again when Docker was
-/// unavailable or rejects the version: Docker may have been upgraded or downgraded meanwhile.
+/// bollard's client. It is created at the first call, so that Docker need not run before. It is created again after
+/// Docker was unavailable or has rejected the version, because Docker may have been upgraded or downgraded.
 pub(super) struct Client {
     address: Address,
     docker: Mutex<Option<Docker>>,

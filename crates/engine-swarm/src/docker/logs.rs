@@ -217,7 +217,7 @@ fn split_time(message: &[u8]) -> (&str, &[u8]) {
         let bytes = text.as_bytes();
         bytes.len() >= 20 && bytes[0].is_ascii_digit() && bytes[4] == b'-' && bytes[10] == b'T'
     };
-    // At most 35 bytes: nanoseconds, and an offset instead of `Z`.
+    // A time has at most 35 bytes: nanoseconds, and an offset instead of `Z`.
     let space = message.iter().take(36).position(|b| *b == b' ');
     let time = space.and_then(|at| std::str::from_utf8(&message[..at]).ok());
     match time.filter(|text| looks_like_time(text)) {

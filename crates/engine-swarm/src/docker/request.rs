@@ -69,7 +69,7 @@ fn mode(scale: Scale) -> ServiceSpecMode {
             }),
             ..Default::default()
         },
-        // Not Swarm's job modes: their tasks and containers are never removed (moby#42789).
+        // Swarm's job modes are not used: Docker never removes their tasks and containers (moby#42789).
         Scale::EveryNode => ServiceSpecMode {
             global: Some(HashMap::new()),
             ..Default::default()
@@ -77,7 +77,7 @@ fn mode(scale: Scale) -> ServiceSpecMode {
     }
 }
 
-/// No node has this id, so that a task with this constraint never runs. It stands in services of earlier versions, so it
+/// No node has this id, so that a task with this constraint never runs. Services of earlier versions contain it, so it
 /// never changes.
 pub(super) const NO_NODE: &str = "node.id==ended";
 

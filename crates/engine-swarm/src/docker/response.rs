@@ -267,7 +267,7 @@ fn pairs(attachment: Attachment) -> impl Iterator<Item = (String, Ipv4Addr)> {
 }
 
 /// Removes duplicates. Docker lists each port twice, for IPv4 and for IPv6, which may have different numbers. It does
-/// not show which is which, so both are kept, in Docker's order.
+/// not distinguish them, so both are kept, in Docker's order.
 fn distinct(ports: Vec<EndpointPortConfig>) -> Vec<(u16, u16)> {
     let number = |port: Option<i64>| u16::try_from(port?).ok().filter(|port| *port != 0);
     let mut seen = HashSet::new();

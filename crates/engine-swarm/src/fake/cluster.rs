@@ -104,7 +104,7 @@ impl Cluster {
         });
     }
 
-    /// Removes what is gone at the time `now`.
+    /// Removes objects that no longer exist at the time `now`.
     pub fn settle(&mut self, now: Instant) {
         let gone = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         for task in self.tasks.iter().filter(|task| gone(task.gone_at())) {
@@ -259,7 +259,7 @@ impl Cluster {
             .collect()
     }
 
-    /// `turn`: its index among the tasks of its service, from 0.
+    /// Creates a Swarm task; `turn` is its index among the tasks of its service, from 0.
     fn create_task(
         &mut self,
         service: &Arc<FakeService>,
@@ -311,7 +311,7 @@ impl Cluster {
         }
     }
 
-    /// Performs the order of a killing carrier on its node.
+    /// Executes the order of a carrier with the role `Killer` on its node.
     fn perform_kill(&mut self, plan: &ServicePlan, node: &str, at: Instant) {
         if self
             .scripts
@@ -411,7 +411,7 @@ impl Cluster {
         }
     }
 
-    /// The containers that ran on the node have ended.
+    /// Reconnects a lost node. The containers that ran on it have ended.
     pub fn return_node(&mut self, id: &str, now: Instant) {
         for node in self.nodes.iter_mut().filter(|n| n.node.id == id) {
             node.lost = None;
@@ -423,7 +423,7 @@ impl Cluster {
         {
             task.lost = None;
             task.killed = task.killed.or(Some((now, 137)));
-            // The removal of tasks that were removed meanwhile starts now.
+            // Removals that were requested while the node was lost start now.
             task.removed = task.removed.map(|_| now);
         }
     }

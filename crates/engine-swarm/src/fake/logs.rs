@@ -61,7 +61,7 @@ impl FakeSwarm {
         Arc::strong_count(&self.lock().following) - 1
     }
 
-    /// Later lines. As with Docker, the stream never ends, except when the node is lost.
+    /// The lines that are written from now on. As with Docker, the stream never ends, except when the node is lost.
     fn follow(
         &self,
         task_id: &str,

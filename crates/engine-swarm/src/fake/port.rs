@@ -209,7 +209,7 @@ impl Swarm for FakeSwarm {
                 Ok((tar, task.service.script.results_hang))
             })
             .await?;
-        // In arbitrary pieces, as from a socket.
+        // Splits the tar into arbitrary pieces, as received from a socket.
         let pieces: Vec<_> = tar.chunks(1000).map(Bytes::copy_from_slice).collect();
         let pieces = stream::iter(pieces).map(Ok);
         Ok(match hangs {
@@ -264,7 +264,7 @@ impl Swarm for FakeSwarm {
         .await
     }
 
-    /// Only registries with a configured refusal can be reached.
+    /// The configured refusal; registries without one are unreachable.
     async fn image_problem(&self, image: &str) -> Option<String> {
         let refusal = self.call("image_problem", image, |cluster, _| {
             let unreached = || ("dial tcp: connection refused".to_owned(), Duration::ZERO);
@@ -320,7 +320,7 @@ fn on_the_manager<'w>(
     })
 }
 
-/// Only `/atq/results` has content, and exists only if something is mounted there.
+/// The tar of `path`. Only `/atq/results` has content. It exists only if something is mounted there.
 fn tar_of_results(task: &FakeTask, now: Instant, path: &str) -> Result<Vec<u8>, SwarmError> {
     let what = format!("`{path}` of container `{}`", task.container_id());
     let failed = |error: std::io::Error| SwarmError::Internal {

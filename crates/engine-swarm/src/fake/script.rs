@@ -218,7 +218,7 @@ impl ImageScript<'_> {
         self.edit(|script| script.start_failure = Some(start_failure))
     }
 
-    /// Makes the container stay `pending` for ever, with this reason.
+    /// Makes the container stay `pending` indefinitely, with this reason.
     pub fn stays_pending(self, reason: &str) -> Self {
         let start_failure = StartFailure::Pending(reason.to_owned());
         self.edit(|script| script.start_failure = Some(start_failure))

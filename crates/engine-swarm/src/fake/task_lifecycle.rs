@@ -28,8 +28,8 @@ const PENDING_REPORTED: Duration = Duration::from_millis(66);
 const REJECTED_REPORTED: Duration = Duration::from_millis(200);
 /// The node has failed to start the process.
 const FAILURE_REPORTED: Duration = Duration::from_millis(800);
-/// After the service's removal its Swarm tasks stay listed for this time, in their state at the removal: the
-/// process's reaction to SIGTERM is never reported.
+/// After the service's removal its Swarm tasks stay listed for this time, in their state at the removal: the effect of
+/// SIGTERM on the process is never reported.
 const LISTED_FOR: Duration = Duration::from_secs(4);
 /// Containers outlive their Swarm tasks.
 pub(super) const CONTAINER_LAG: Duration = Duration::from_millis(2200);
@@ -234,7 +234,7 @@ impl FakeTask {
         }
     }
 
-    /// From the creation of the service to `running`.
+    /// The time from the creation of the service to the state `running`.
     pub fn time_to_run() -> Duration {
         Duration::from_millis(STARTUP[STARTUP.len() - 1].0)
     }

@@ -34,7 +34,7 @@ pub const LABEL_ROLE: &str = "com.atq.role";
 /// Label with the id of the Director that created the object.
 pub const LABEL_DIRECTOR: &str = "com.atq.director";
 
-/// Label with the place of that Director: its host, data directory and port, which no two Directors can share. It
+/// Label with the place of that Director: its host, data directory and port, which no two running Directors share. It
 /// distinguishes two Directors with the same id.
 pub const LABEL_PLACE: &str = "com.atq.place";
 

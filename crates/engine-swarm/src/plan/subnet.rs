@@ -2,8 +2,8 @@
 
 use ipnet::Ipv4Net;
 
-/// The prefix of the smallest network, /24 or larger, with room for `replicas` addresses and those that Swarm needs
-/// besides: the gateway, one for each node, the sidecar, the wait command (ARCHITECTURE.md, How Docker Swarm
+/// The prefix of the smallest network, /24 or larger, with room for `replicas` addresses and the additional ones that
+/// Swarm needs: the gateway, one for each node, the sidecar, the wait command (ARCHITECTURE.md, How Docker Swarm
 /// behaves).
 pub fn prefix_for(replicas: u32, nodes: u32) -> u8 {
     let needed = u64::from(replicas) + u64::from(nodes) * 2 + 16;

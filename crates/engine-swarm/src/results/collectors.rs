@@ -20,7 +20,7 @@ const MAX_REASON: usize = 300;
 /// First service number of a collection after the step `collect`: names of the first collection stay taken for
 /// seconds after their removal.
 const SECOND_COLLECTION: u32 = 50;
-/// How long a carrier may continue after the end of the collection.
+/// Time for which a carrier may continue after the end of the collection.
 const GRACE: Duration = Duration::from_secs(5);
 /// Upper bound of a collection; the receiver ends it earlier.
 const MAX_DURATION: Duration = Duration::from_secs(20 * 60);

@@ -53,7 +53,7 @@ impl Refusal {
             Self::Carrier(RequestError::TooLarge(_)) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large")
             }
-            // Not a 5xx status: a carrier would send everything again.
+            // A 5xx status would cause the carrier to send everything again.
             Self::Carrier(RequestError::NotStored(_)) => (StatusCode::CONFLICT, "results_unkept"),
             Self::Carrier(RequestError::Truncated(_)) => {
                 (StatusCode::BAD_REQUEST, "results_cut_off")

@@ -33,7 +33,7 @@ pub enum Program {
     Print,
     /// Writes a very long line, and `end`.
     PrintLong,
-    /// Its program does not exist.
+    /// The program of the container does not exist.
     Missing,
     /// Runs until SIGTERM; then it writes `bye` and exits with 7.
     ExitOnSigterm,
@@ -212,7 +212,7 @@ impl Fixture {
         }
     }
 
-    /// One container that does `does`.
+    /// A service with one container that runs the program `does`.
     pub fn service(&self, name: &str, does: Program, network: Option<&TestNetwork>) -> ServicePlan {
         let image = match &self.fake {
             Some(fake) => {

@@ -69,7 +69,7 @@ on_both!(
     }
 );
 
-/// Only a real container can show that the whole plan takes effect.
+/// Only a real container shows that every option of the plan takes effect.
 #[tokio::test]
 async fn a_plan_reaches_its_container() {
     fixture::on_docker(async |fixture: &Fixture| {

@@ -76,7 +76,7 @@ pub async fn an_overlapping_subnet_is_accepted_and_assigns_no_addresses(fixture:
     let stuck = fixture.swarm.create_service(&stuck).await.unwrap();
     let fine = fixture.service("fine", Program::Sleep, Some(&first));
     fixture.swarm.create_service(&fine).await.unwrap();
-    // A service created later runs; the first one has made no progress.
+    // A service that is created later runs, while the first one makes no progress.
     fixture.running(1).await;
     let task = &fixture.tasks_of(&stuck).await[0];
     assert_eq!((task.state, &task.error), (TaskState::New, &None));

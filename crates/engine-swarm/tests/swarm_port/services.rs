@@ -176,7 +176,7 @@ pub async fn a_killed_container_ends_at_once_whatever_its_grace_period(fixture: 
         let first = tasks.first().filter(|task| task.state.is_terminal())?;
         Some((first.state, first.exit_code))
     };
-    // After SIGTERM.
+    // Kills the container after SIGTERM.
     let stopped = container(fixture.running(1).await);
     fixture.swarm.end_service(&id).await.unwrap();
     fixture
@@ -196,7 +196,7 @@ pub async fn a_killed_container_ends_at_once_whatever_its_grace_period(fixture: 
     fixture.swarm.remove_service(&id).await.unwrap();
     fixture.wait_until_nothing_runs().await;
 
-    // During its removal, without an earlier stop.
+    // Kills the container during its removal, without an earlier stop.
     let mut again = plan.clone();
     again.name += "-2";
     let id = fixture.swarm.create_service(&again).await.unwrap();

@@ -105,7 +105,8 @@ fn reading(
     }
 }
 
-/// The value of the worst window, or of the whole run if that is shorter than a window; then without a time.
+/// The value of the worst window and its start. For a run that is shorter than a window, the value of the whole run,
+/// without a start.
 fn worst(criterion: &Criterion, window: &WindowResult) -> Option<(f64, Option<Timestamp>)> {
     let worst = match criterion.wants_little() {
         true => window.max,

@@ -317,7 +317,7 @@ async fn samples_in_several_files_are_counted_once() {
         report.sources[0].ignored.as_deref(),
         Some("its 1 samples are the failed ones of `master.1/results.jtl`")
     );
-    // The same with half of the samples in both files is a doubt.
+    // Two files with only half of their samples in common cause a doubt.
     let half: String = jtl_at(1)
         .lines()
         .take(6)
@@ -356,7 +356,7 @@ async fn results_whose_reading_ended_the_director_twice_are_not_read_again() {
         std::fs::write(&note, before).unwrap();
         let figures = fixture.evidence.figures(&spec, RUN).await;
         assert_eq!(figures.is_ok(), is_read, "{figures:?}");
-        // A reading that ends leaves no note.
+        // A reading that has ended leaves no marker file.
         assert_eq!(note.exists(), !is_read);
     }
 }

@@ -222,7 +222,8 @@ async fn a_file_larger_than_the_free_space_is_not_created() {
 async fn a_less_complete_transfer_never_replaces_a_better_one() {
     let fixture = Fixture::new();
     let whole = tar(&[("a", &[b'a'; 5000]), ("b", &[b'b'; 5000])]).await;
-    // Cut off twice, the second time later; then whole; then cut off, and empty.
+    // Two truncated transfers, of which the second is longer; a shorter one again; the complete one; then a truncated
+    // and an empty one.
     let (kept, stop) = fixture.keep(&whole[..4000], LIMITS).await;
     assert!(matches!(stop, Some(Stop::Broken(_))), "{stop:?}");
     assert!(kept.bytes > 0 && kept.bytes < 4000, "{kept:?}");
@@ -307,7 +308,7 @@ async fn hard_links_are_kept_if_they_stay_in_the_archive() {
     assert_eq!(stop, None);
     assert_eq!((kept.files, kept.bytes, kept.left_out), (3, 9, 4));
     assert_eq!(fixture.read("deep/b").unwrap(), b"text");
-    // In the zip they are as large as any other.
+    // Hard links count like regular files, because each is a separate file in the zip.
     let tight = ResultsLimits { bytes: 7, ..LIMITS };
     let (_, stop) = Fixture::new().keep(&tar, tight).await;
     assert!(matches!(stop, Some(Stop::TooLarge(_))), "{stop:?}");

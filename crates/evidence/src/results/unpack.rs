@@ -173,7 +173,7 @@ async fn file<R: AsyncRead + Unpin>(
     }
 }
 
-/// Checks the free disk space before a file is created, so that files are kept whole.
+/// Checks the free disk space before a file is created, so that no file is truncated.
 fn check_disk_space<R: AsyncRead + Unpin>(entry: &Entry<R>, disk_path: &Path) -> Result<(), Stop> {
     let bytes = entry.header().raw_entry_size().unwrap_or_default();
     disk::check(disk_path, bytes, Content::Results).map_err(disk_error)

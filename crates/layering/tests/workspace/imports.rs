@@ -1,4 +1,4 @@
-//! Imports between rooms, and paths reserved for some rooms.
+//! Imports between rooms (the modules directly below the root of a crate), and paths reserved for some rooms.
 
 use crate::checker::imports::{Barred, Reserved, Room, barred, reserved, rooms};
 use crate::{check, code, sample, workspace};
@@ -71,7 +71,7 @@ const RESERVED: &[Reserved] = &[
     Reserved {
         paths: &["axum", "hyper", "hyper_util", "tower", "tower_http"],
         only_for: &[
-            // Hands the engine's routes to `api`.
+            // Passes the routes of the engine to `api`.
             "=atq_director",
             "atq_director::api",
             "atq_discovery",
@@ -89,7 +89,7 @@ const RESERVED: &[Reserved] = &[
         ],
     },
     Reserved {
-        // Except the words of a definition, which its crate re-exports.
+        // Without the enums of a definition, which `atq_definition` re-exports.
         paths: &[
             "atq_api_spec::bundle",
             "atq_api_spec::error",
@@ -174,7 +174,7 @@ const RESERVED: &[Reserved] = &[
             "atq_engine_swarm",
         ],
     },
-    // One room of the Director names its engine.
+    // Only one room of the Director may name its engine.
     Reserved {
         paths: &[
             "atq_engine_swarm::docker",

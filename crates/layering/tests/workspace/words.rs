@@ -1,4 +1,4 @@
-//! Counts Docker's words outside of the engine's crate, as a measure of leaked knowledge.
+//! Counts Docker's terms outside of the engine's crate. Each is a dependency on this engine.
 
 use crate::checker::words::{Search, Uses, compare, format, parse, uses};
 use crate::{check, code, sample};

@@ -128,7 +128,7 @@ fn counts(
     let mut index = 0_u64;
     while let Some(number) = zigzag(bytes)? {
         let count = u64::try_from(number).unwrap_or_default();
-        // Also checked for zeros, to limit the number of iterations.
+        // The index is checked for zeros, too, to limit the number of iterations.
         let bucket = layout.bucket(index, count);
         let bucket = bucket.ok_or("its values are too high")?;
         if count > 0 {

@@ -41,8 +41,8 @@ struct Columns {
 }
 
 impl Columns {
-    /// Positions by column names in JMeter, which changed between versions, and in its plugin for the command line, which
-    /// does not translate them.
+    /// Positions by column name. JMeter has renamed columns between versions, and its plugin for the command line uses
+    /// other names.
     fn of(names: &[&[u8]]) -> Option<Self> {
         let find = |wanted: &[&str]| {
             let is_wanted = |name: &&[u8]| {

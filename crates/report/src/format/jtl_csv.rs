@@ -149,7 +149,7 @@ pub fn is_empty_transaction(message: &[u8]) -> bool {
 }
 
 fn sample<'a>(rows: &'a Rows, columns: &Columns) -> Result<Sample<'a>, BadRow> {
-    // More or fewer fields: truncated, or two rows in one line.
+    // A row with more or fewer fields is truncated, or the line contains two rows.
     if rows.len() != columns.count {
         return Err(BadRow::Fields(rows.len(), columns.count));
     }

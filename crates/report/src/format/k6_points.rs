@@ -209,7 +209,7 @@ impl Waiting {
         });
     }
 
-    /// Without an outcome, the status is used if there is one.
+    /// Adds a request without an outcome, judged by its status if there is one.
     fn add_by_status(&self, into: &mut FileTally) {
         let failed = (!self.status.is_empty()).then(|| !is_success(self.status.as_bytes()));
         self.add(failed, into);
@@ -234,7 +234,7 @@ const COLUMNS: [&str; 6] = [
 
 impl Table for Csv {
     fn row(&mut self, rows: &Rows, into: &mut FileTally) -> Result<(), BadRow> {
-        // Also the header of an appended file.
+        // This may also be the header of an appended file.
         if rows.get(0) == b"metric_name" {
             self.header = Header::default();
         }

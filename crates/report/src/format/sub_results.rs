@@ -9,7 +9,7 @@ use crate::sample::Sample;
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 
-/// Number of remembered requests. Rows of other threads come in between.
+/// Number of stored requests. Rows of other threads may come in between.
 const MAX_REQUESTS: usize = 2048;
 const MILLI: u64 = 1000;
 const SECOND: u64 = 1_000_000;
@@ -40,7 +40,7 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 impl SubResults {
-    /// True if a row is a part of an earlier request; otherwise it is remembered as a request.
+    /// True if a row is a part of an earlier request; otherwise it is stored as a request.
     pub fn takes(&mut self, sample: &Sample<'_>, host: &[u8]) -> bool {
         let thread = hash(sample.thread) ^ hash(host);
         let may_be = !sample.transaction && looks_like_part(sample.label);

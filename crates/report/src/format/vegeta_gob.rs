@@ -268,7 +268,7 @@ enum Part {
 type Step = (usize, usize);
 
 impl Part {
-    /// Decodes the next part of a message of which `left` bytes remain; the available ones are given.
+    /// Decodes the next part of a message of which `left` bytes remain, from the bytes that are available.
     fn step(&mut self, bytes: &[u8], left: usize, types: &mut Types) -> Outcome<Step> {
         let mut reader = Reader::new(bytes);
         match self {

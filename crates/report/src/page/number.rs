@@ -22,7 +22,7 @@ pub(super) fn some(value: usize, one: &str, many: &str) -> String {
     format!("{} {what}", count(value as u64))
 }
 
-/// With this number of decimals and separators of thousands: `1,234.5`.
+/// Formats with this number of decimals and with thousands separators: `1,234.5`.
 pub(super) fn fixed(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return NONE.to_owned();

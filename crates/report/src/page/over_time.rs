@@ -75,7 +75,7 @@ fn moment(at: u64) -> String {
     }
 }
 
-/// A response time, which does not exist without samples.
+/// A response time, or a dash without samples.
 fn time(value: f64, samples: u64) -> String {
     match samples {
         0 => NONE.to_owned(),

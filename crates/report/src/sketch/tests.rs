@@ -99,7 +99,7 @@ fn a_sketch_that_shrinks_keeps_what_a_smaller_one_would() {
     let mut rows: Vec<Row> = (0..20_000).map(row).collect();
     rows.sort_unstable();
     assert_eq!(once.rows(), &rows[..100]);
-    // Later rows are subject to the same limit.
+    // The limit also applies to rows that are added later.
     rows.reverse();
     rows.iter().for_each(|row| once.add(*row));
     once.shrink(100);

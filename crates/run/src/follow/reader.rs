@@ -230,7 +230,7 @@ impl Reader<'_> {
     }
 
     async fn send(&self, line: LogLine) {
-        // Fails only if the receiver is gone; then this reader is dropped.
+        // Fails only if the receiver was dropped; then this reader is dropped, too.
         let _ = self.lines.send(Ok((self.source, line))).await;
     }
 

@@ -1,5 +1,5 @@
-//! The step `collect`: keeps the logs and the final status of all containers before anything is removed. What cannot be
-//! kept is listed and never blocks the end of the run.
+//! The step `collect`: keeps the logs and the final status of all containers before anything is removed. Logs that
+//! cannot be kept are listed and never block the end of the run.
 
 use super::{of_group, results, shutdown, status};
 use crate::interruption::{Deadline, StepResult};
@@ -77,8 +77,8 @@ pub async fn keep_all(run: &mut Run, timeout: Duration) -> Event {
     }
 }
 
-/// Workers that were lost during the test without being noticed. An engine reports a lost node only after some seconds,
-/// and does not list the containers of a group that was removed from outside.
+/// Workers whose loss was not detected during the test. An engine reports a lost node only after some seconds, and does
+/// not list the containers of a group that was removed from outside.
 fn undetected_losses(run: &Run, containers: &[Member]) -> Vec<LostWorker> {
     if run.state.started_at.is_none() || run.state.outcome != Some(Outcome::Finished) {
         return Vec::new();
@@ -131,8 +131,8 @@ async fn keep_logs(run: &Run, containers: Vec<Member>, timeout: Duration) -> (u3
     (logs, missing)
 }
 
-/// The containers with logs, and the master's exit code, which a stopped test has only now. Also updates the status of
-/// the workers for the last time. A run without objects has nothing to keep.
+/// The containers with logs, and the master's exit code, which for a stopped test was not known before. Also updates
+/// the status of the workers for the last time. Empty for a run without objects.
 async fn list_containers(
     run: &Run,
     deadline: Deadline,

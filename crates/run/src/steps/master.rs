@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// While the engine is unavailable.
+/// Backoff while the engine is unavailable.
 const BACKOFF: Pauses = Pauses {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(2),

@@ -1,5 +1,5 @@
-//! The work of each step. A step may be repeated after a crash, so each one first searches for what it would create:
-//! an existing object of this run is success, an existing foreign object is an error.
+//! The work of each step. A step may be repeated after a crash, so each one first searches for the object that it would
+//! create: an existing object of this run is success, an existing foreign object is an error.
 
 mod collect;
 mod command;

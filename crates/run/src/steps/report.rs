@@ -139,7 +139,7 @@ async fn load_generators(run: &Run, report: &mut Report) -> LoadGenerators {
     let sources = usage.sources.iter();
     for (source, usage) in sources.filter(|(_, usage)| usage.busy.is_saturated()) {
         let sentence = saturation(source, &usage.busy);
-        // A master generates no load: its saturation does not affect what the workers measure.
+        // A master generates no load: its saturation does not affect the measurements of the workers.
         match Source::parse(source).is_some_and(|source| source.role == Role::Worker) {
             true => saturated.push(sentence),
             false => report.notes.push(sentence),

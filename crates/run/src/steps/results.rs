@@ -1,5 +1,5 @@
-//! Fetches the files that containers left in `/atq/results`, before anything is removed. What cannot be fetched is
-//! listed and never blocks the end of the run.
+//! Fetches the files that containers left in `/atq/results`, before anything is removed. Results that cannot be fetched
+//! are listed and never block the end of the run.
 
 use crate::control::RunControl;
 use crate::ingest::{ResultsIngest, unread};
@@ -19,8 +19,8 @@ pub struct Fetched {
     pub missing: Vec<String>,
 }
 
-/// Fetches the results of those `containers` that have ended and whose results are not stored yet; in the step
-/// `report` of all, since it is the last opportunity.
+/// Fetches those results of `containers` that are not stored yet. Containers that still run are skipped, except in the
+/// step `report`, which is the last opportunity.
 pub async fn fetch(run: &Run, containers: &[Member]) -> Fetched {
     let stored = stored(run).await;
     let (lost, wanted): (Vec<Member>, Vec<Member>) = containers

@@ -179,8 +179,8 @@ pub fn master_exit(members: &[Member], replicas: u32) -> Option<Option<i64>> {
     }
 }
 
-/// The reason if a worker was lost while the test runs. Exit code 0 is no loss: the workers of many tools exit before
-/// their master.
+/// The reason if a worker was lost while the test runs. Exit code 0 is not a loss: the workers of many tools exit
+/// before their master.
 pub fn worker_loss(member: &Member) -> Option<String> {
     let node_lost = !member.has_ended() && member.leaving;
     (node_lost || member.failed).then(|| member.reason.clone())

@@ -22,7 +22,7 @@ enum Fault {
 /// The end of a Director.
 #[derive(Debug, Clone, Copy)]
 enum Crash {
-    /// It crashes so many milliseconds after its start.
+    /// It crashes this number of milliseconds after its start.
     Plain(u64),
     /// A stop or delete arrives before the crash.
     AfterStop(u64, Force),

@@ -193,7 +193,7 @@ fn definite_failures() -> [Defect; 8] {
     ]
 }
 
-/// In simulated time: the latencies are the same on every machine.
+/// The latencies are simulated time, so they are the same on every machine.
 #[test]
 fn a_definite_failure_is_recorded_within_a_second() {
     for defect in definite_failures() {
@@ -215,7 +215,7 @@ fn a_definite_failure_is_recorded_within_a_second() {
     }
 }
 
-/// The rate of calls is limited in one place. The driver once waited three times as long again.
+/// Only the shared lists limit the rate of calls. The driver must not wait in addition.
 #[test]
 fn workers_that_run_are_noticed_soon_although_docker_is_slow() {
     for stagger in [0, 130, 270, 390, 510] {

@@ -23,8 +23,8 @@ fn tasks() -> [Value; 3] {
     [task(), other, with_bundle()]
 }
 
-/// Runs `case` for each task and each number up to `max`, which derives it from the calls and records of an
-/// undisturbed run; in a sample, for some of them. Returns and prints the number of cases that ran.
+/// Runs `case` for each task and each number up to the result of `max`, which is given the numbers of calls and records
+/// of an undisturbed run. In a sample, only some of these cases run. Returns and prints the number of cases that ran.
 fn for_each(max: impl Fn((usize, u64)) -> usize, mut case: impl FnMut(&Value, usize)) -> Sampled {
     let tasks = tasks();
     let numbers = |task| 1..=max(undisturbed(task));

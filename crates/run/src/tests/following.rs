@@ -80,7 +80,7 @@ fn every_line_arrives_once_from_the_queue_to_the_end() {
             sorted(director.follow(&name, LogFilter::default()).await),
             ALL
         );
-        // The stream ends with the last line and waits for nothing else.
+        // The stream ends right after the last line.
         assert!(director.state(&name).step >= Step::Report);
         director.wait_done(&name).await;
         assert_eq!(

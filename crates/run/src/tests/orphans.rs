@@ -162,7 +162,7 @@ fn orphans_are_kept_on_request() {
 fn orphans_with_the_name_of_a_new_task_are_distinguished_from_it() {
     let simulation = with_an_orphan();
     simulation.run(async |director| {
-        // As when a client without a response retries.
+        // Simulates the retry of a client that got no response.
         let task = director.accepted(&simple("lost")).await;
         director.wait_for_step(&task, Step::Running).await;
         let with_both = director.fake.leftovers();

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// Size of the sample, for `make quick`.
+/// Environment variable with the size of the sample, for `make quick`.
 const VARIABLE: &str = "ATQ_TEST_SAMPLE";
-/// Where in its part of the sweep the first case of a sample is, as a fraction of 1000.
+/// Position of each chosen case within its part of the sweep, in thousandths.
 const SEED: usize = 618;
 
-/// How many cases of a sweep ran.
+/// Numbers of cases of a sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampled {
     /// Number of cases that ran.

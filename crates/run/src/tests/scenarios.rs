@@ -187,7 +187,7 @@ fn workers_missing_in_dns_end_at_the_deadline() {
 #[test]
 fn a_sidecar_reached_shortly_before_the_deadline_is_not_reported_as_unreachable() {
     let mut simulation = Simulation::new();
-    // Shorter than a long poll of the sidecar.
+    // The timeout is shorter than a long poll of the sidecar.
     simulation.settings.orchestration_timeout = Some(Duration::from_secs(3));
     simulation.fake.set_name_lag(Duration::from_secs(100_000));
     simulation.run(|director| async move {

@@ -43,7 +43,7 @@ async fn running_tasks_are_recorded_on_a_full_disk() {
     disk.fill_but(0);
     let refused = store.create(&two, &first()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
-    // More than the open segment of sled can hold.
+    // These events need more space than is left in the open segment of sled.
     let mut state = state;
     for seq in 3..200 {
         let record = record(seq, Event::MasterStarted);

@@ -388,7 +388,7 @@ fn timings_are_milliseconds_by_step() {
     assert_eq!(state.timings.get(&Step::Running), None);
 }
 
-/// Histories are kept for ever: this one was written by version 0.1.0 and must always fold.
+/// Histories are kept forever: this one was written by version 0.1.0 and must always fold.
 #[test]
 fn old_histories_still_fold() {
     let old: Vec<Record> = serde_json::from_value(old_history()).unwrap();

@@ -1,11 +1,10 @@
 //! The pure invariants of ARCHITECTURE.md (Invariants), on histories that the state machine produces from
 //! random results of its steps:
 //!
-//! 1. the rank of the step never falls; `done` absorbs every event but a late clean-up, which does not
-//!    leave it;
+//! 1. the rank of the step never decreases; `done` absorbs every event but a late clean-up, which does not leave it;
 //! 2. `desired = stopped` and `deleted` reach `done` from everywhere in bounded steps;
 //! 3. the fold of the history is the state, at every prefix;
-//! 5. at the end clean-up was tried and its result recorded;
+//! 5. at the end, clean-up was attempted and its result recorded;
 //! 6. a failure always has a message and the step that failed.
 //!
 //! 4 and 7 need a Swarm: `crates/run/src/tests/fault_injection.rs`.
@@ -80,7 +79,7 @@ fn result(state: &State, dice: Dice) -> Event {
             exit_code: Some((dice % 2).into()),
             memory_limit: None,
         },
-        // The final logs of what still runs are kept before the removal.
+        // The final logs of running containers are kept before the removal.
         Step::Report if often && !state.final_logs_kept => Event::EvidenceKept {
             logs: 1,
             missing: Vec::new(),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 /// Timeout of the head of a request; a new connection starts with one.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle timeout between two requests: longer than that of common clients' connection pools, so that the client closes
-/// the connection and no request meets a closing one.
+/// the connection first, and no request is lost on a connection that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -129,7 +129,7 @@ impl ConnectionLimiter {
     }
 
     fn decide(&self, table: &Table, client: IpAddr) -> Decision {
-        // Far from the limits, no decision is needed.
+        // Below the lowest limit, every connection is accepted.
         if table.open.len() < self.limits.per_address.min(self.limits.connections) {
             return Decision::Accept;
         }

@@ -26,9 +26,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits for a number of descriptors. A quarter is reserved for Docker, the store and evidence, and one for
-    /// each bulk body, which reads or writes a file. Streams and bulk bodies together never use all connections of an
-    /// address, so that their client can still send other requests.
+    /// The limits for a number of descriptors. A quarter of the descriptors is reserved for Docker, the store and
+    /// evidence. Each bulk body takes one more, because it reads or writes a file. Streams and bulk bodies together
+    /// never use all connections of an address, so that their client can still send other requests.
     pub fn for_descriptors(descriptors: u64, connections: Option<u64>) -> Self {
         let reserve = (descriptors / 4).clamp(64, 1024);
         let bulk = (descriptors / 16).clamp(2, MAX_BULK_BODIES);

@@ -47,7 +47,7 @@ async fn sidecar() -> (FakeDiscovery, String) {
     swarm.create_service(&service).await.unwrap();
     loop {
         let tasks = swarm.tasks(&plan.labels(Role::Discovery)).await.unwrap();
-        // Docker lists two ports; one of them is right.
+        // Docker lists two ports; only one of them is the port of the sidecar.
         let mut ports = tasks.iter().flat_map(|task| &task.ports);
         if let Some((_, port)) = ports.find(|(_, port)| swarm.listener(*port).is_some()) {
             let endpoint = format!("http://127.0.0.1:{port}");

@@ -164,7 +164,7 @@ impl Code {
             .map_or_else(|| module.to_vec(), |found| found.root.clone())
     }
 
-    /// The path imported under a name by `use`. `use x::x` is ignored, because it leads nowhere.
+    /// The path imported under a name by `use`. `use x::x` is ignored, because it resolves to itself.
     fn name(&self, module: &[String], name: &str) -> Option<&Segments> {
         let bound = self.modules.get(module)?.names.get(name)?;
         (bound.first()? != name).then_some(bound)

@@ -61,7 +61,7 @@ fn exited(slot: u32, code: i64) -> SwarmTask {
     }
 }
 
-/// Swarm reports it as running for ever, but its desired state is shutdown.
+/// Swarm reports it as running indefinitely, but its desired state is shutdown.
 fn on_a_lost_node(slot: u32) -> SwarmTask {
     SwarmTask {
         desired: TaskState::Shutdown,
@@ -100,7 +100,7 @@ fn workers_are_ready_when_swarm_and_dns_agree() {
         workers_status(&members(&run(1..=3)), 3, &dns(1..=3), SOON),
         WorkersStatus::Ready(dns(1..=3))
     );
-    // In any order of Swarm's list.
+    // The order of Swarm's list does not matter.
     let mut shuffled = run(1..=3);
     shuffled.reverse();
     assert_eq!(
