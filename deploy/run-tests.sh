@@ -39,7 +39,7 @@ build() {
   local name selected=(--lib --bins)
   for name in $(integration_tests); do selected+=(--test "$name"); done
   cargo test --locked --workspace "${selected[@]}" --no-run --message-format=json-render-diagnostics |
-    sed -n 's/.*"reason":"compiler-artifact".*"manifest_path":"\([^"]*\)\/Cargo.toml".*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p'
+    sed -n 's/.*"reason":"compiler-artifact".*"manifest_path":"\([^"]*\)\/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p'
 }
 
 # run_one DIRECTORY PROGRAM: like Cargo, in the directory of the package.
