@@ -131,7 +131,7 @@ fetch_moby() {
   multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -dumpmachine)
   CGO_CFLAGS="-I$SECCOMP/usr/include" CGO_LDFLAGS="-L$SECCOMP/usr/lib/$multiarch" \
     PKG_CONFIG_PATH="$SECCOMP/usr/lib/$multiarch/pkgconfig" \
-    go_install "github.com/opencontainers/runc@$RUNC" -tags seccomp -ldflags "-X main.version=${RUNC#v}"
+    go_install "github.com/opencontainers/runc@$RUNC" -tags seccomp
   echo "$MOBY $RUNC" >"$BIN/complete"
 }
 
