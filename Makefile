@@ -19,6 +19,8 @@ down: ## undo everything that `make demo` and `make test` have set up
 
 # Cargo unites the features of all packages of a call. Calls that name the same packages share what they have built.
 TEST := cargo test --locked --workspace
+# The tests of `atq-tests` need a Swarm; without it, this is the same set of packages and features.
+WITHOUT_SWARM := --exclude atq-tests
 # A fixed sample of each sweep and of each property; `unit` runs all cases. The seed makes all runs alike.
 SAMPLE := ATQ_TEST_SAMPLE=30 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 # Programs that the tests start: those of the images.
@@ -26,7 +28,7 @@ PROGRAMS := $(or $(ATQ_TEST_PROGRAMS),$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 SWARM_TEST := ATQ_TEST_PROGRAMS=$(PROGRAMS) $(TEST)
 
 quick: fmt-check lint ## before each commit: formatting, lints, and tests without Docker and root, with samples of the sweeps
-	$(SAMPLE) ATQ_TEST_SWARM= deploy/run-tests.sh
+	$(SAMPLE) ATQ_TEST_SWARM= $(TEST) $(WITHOUT_SWARM) --no-fail-fast
 
 test: ## everything but the parts, also on the real Swarm; ends with a table of the stages
 	@exec deploy/test.sh
@@ -46,8 +48,7 @@ build-tests:
 	$(TEST) --no-run
 
 unit: ## tests without Docker; with a running Swarm also the suites that run on both
-	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) deploy/run-tests.sh
-	$(TEST) --doc
+	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) $(TEST) $(WITHOUT_SWARM) --no-fail-fast
 
 swarm: ## tests on the real Swarm of this machine, and on a Swarm of three nodes
 	@deploy/setup.sh all
@@ -60,6 +61,7 @@ ALONE := fifteen_tasks_and_four_kills_leave_nothing no_volume_is_left_and_large_
   every_example_passes_as_its_readme_says twenty_tasks_run_at_once_while_reads_are_answered
 
 swarm-together:
+	$(TEST) --no-fail-fast -p atq-tests --lib --bins
 	$(SWARM_TEST) --test swarm -- --test-threads=2 $(addprefix --skip ,$(ALONE))
 
 swarm-alone:
