@@ -115,7 +115,10 @@ async fn the_unpacked_bundle_equals_the_directory_and_is_uploaded_once() -> Resu
     touched.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
     let again = atq(&fixture, &["upload", &path, "--json"]).await?;
     let repeated: Value = serde_json::from_str(&again.out)?;
-    ensure!(repeated["uploaded"] == false && repeated["id"] == id, "{again:?}");
+    ensure!(
+        repeated["uploaded"] == false && repeated["id"] == id,
+        "{again:?}"
+    );
     ensure!(again.err.contains("upload skipped"), "{again:?}");
 
     let list = atq(&fixture, &["bundles"]).await?;
