@@ -75,7 +75,7 @@ node_answers() { [ -n "$(on "$1" info --format '{{.ServerVersion}}' 2>/dev/null)
 node_is_in_the_swarm() { [ "$(on "$1" info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null)" = active ]; }
 all_ready() { [ "$(on 1 node ls --format '{{.Status}}' 2>/dev/null | grep -c Ready)" -eq "${#NODES[@]}" ]; }
 
-# birth PID: start time in ticks, or nothing without such a process. It tells a reused pid apart.
+# birth PID: start time in ticks, or nothing without such a process. It distinguishes a reused pid.
 birth() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 
 # ---------------------------------------------------------------- down

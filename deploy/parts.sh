@@ -59,7 +59,7 @@ result() {
   esac
 }
 
-# write_row PART ROW: replaces the row of a part in the table, which begins with a comment of its name.
+# write_row PART ROW: replaces the row of a part in its table of results, which begins with the name of the part.
 write_row() {
   local part=$1 row=$2
   awk -v part="$part" -v row="$row" '

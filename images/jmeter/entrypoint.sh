@@ -171,7 +171,7 @@ probe_remotes() {
   done
 }
 
-# With a lost worker JMeter would wait for ever. The test ends when the other workers send no more samples.
+# With a lost worker JMeter would wait forever. The test ends when the other workers send no more samples.
 end_without_samples() {
   local size
   [ "${#LOST[@]}" -gt 0 ] || return 0

@@ -14,7 +14,7 @@ case "${MODE:-${ATQ_ROLE:-}}" in
     set -- --worker --master-host "${MASTER_HOST:-tasks.master}" "$@"
     ;;
   master)
-    # Without the expected number, Locust would wait for ever or start without some workers.
+    # Without the expected number, Locust would wait forever or start without some workers.
     count=$(echo "${WORKER_CSV_VIPS:-}" | tr , '\n' | grep -c .)
     [ "$count" -gt 0 ] || fail "WORKER_CSV_VIPS is empty: no workers" 65
     mkdir -p /atq/results

@@ -232,7 +232,7 @@ pub struct NodesFixture<'n> {
 }
 
 impl<'n> NodesFixture<'n> {
-    /// Starts a Director with more lines of configuration.
+    /// Starts a Director with additional lines of configuration.
     ///
     /// # Errors
     /// When it does not start.

@@ -94,7 +94,7 @@ fn commands_in_examples_are_accepted() {
             problems.extend(refusal(&words).map(|problem| format!("{page}: {problem}")));
         }
     }
-    assert!(checked > 50, "{checked}");
+    assert!(checked > 40, "{checked}");
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 

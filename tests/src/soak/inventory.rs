@@ -2,7 +2,7 @@
 //!
 //! It contains services, networks, containers, volumes and images from Docker's lists; the files of the Director (data
 //! without the store's own files, bundles); and kernel objects that Docker does not list: network namespaces, and the
-//! vxlan interfaces inside and outside of them. A leaked vxlan interface blocks its network id on the node for ever.
+//! vxlan interfaces inside and outside of them. A leaked vxlan interface blocks its network id on the node forever.
 //!
 //! The *files* in `/run/docker/netns` are not counted: the Engine removes those of ended namespaces about once a minute.
 //! A live namespace is mounted on its file.

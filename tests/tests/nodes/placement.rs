@@ -52,7 +52,7 @@ pub async fn results_collected(nodes: &Nodes) -> Result<String> {
     Ok("results of 6 workers on 3 nodes".to_owned())
 }
 
-/// Containers that ignore SIGTERM and have a grace period of an hour are killed, also on other nodes than the Director's.
+/// Containers that ignore SIGTERM and have a grace period of an hour are killed, also on nodes other than the Director's.
 pub async fn force_stopped(nodes: &Nodes) -> Result<String> {
     let fixture = NodesFixture::start(nodes, "nodes-force", "").await?;
     let client = fixture.director.client.clone();

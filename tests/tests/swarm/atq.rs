@@ -143,8 +143,8 @@ async fn is_refused(atq: &Atq) -> Result<()> {
     let task = with(small_task("atq-refused", 1), "/worker/fileid", unknown);
     let ended = run(atq, &task, &[], 8).await?;
     ensure!(ended.err.contains("`worker.fileid`"), "{ended:#?}");
-    let nobody = Atq::at(&format!("http://127.0.0.1:{}", free_port()?))?;
-    let ended = run(&nobody, &task, &["--json"], 9).await?;
+    let unreachable = Atq::at(&format!("http://127.0.0.1:{}", free_port()?))?;
+    let ended = run(&unreachable, &task, &["--json"], 9).await?;
     ensure!(ended.json()?["exitCode"] == 9, "{ended:#?}");
     Ok(())
 }

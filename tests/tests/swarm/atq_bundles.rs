@@ -97,12 +97,12 @@ async fn the_unpacked_bundle_equals_the_directory_and_is_uploaded_once() -> Resu
 
     let first = atq(&fixture, &["upload", &path, "--json"]).await?;
     ensure!(first.code == Some(0), "{first:?}");
-    let told: Value = serde_json::from_str(&first.out)?;
+    let upload: Value = serde_json::from_str(&first.out)?;
     ensure!(
-        told["uploaded"] == true && told["files"] == sent.len(),
-        "{told}"
+        upload["uploaded"] == true && upload["files"] == sent.len(),
+        "{upload}"
     );
-    let id = told["id"].as_str().context("no id")?;
+    let id = upload["id"].as_str().context("no id")?;
     let unpacked = fixture.director().dir.join("bundles").join(id);
     let mut kept = tree(&unpacked)?;
     // The Director's marker of a complete bundle.
@@ -114,8 +114,11 @@ async fn the_unpacked_bundle_equals_the_directory_and_is_uploaded_once() -> Resu
         .open(dir.join("plan.jmx"))?;
     touched.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
     let again = atq(&fixture, &["upload", &path, "--json"]).await?;
-    let told: Value = serde_json::from_str(&again.out)?;
-    ensure!(told["uploaded"] == false && told["id"] == id, "{again:?}");
+    let repeated: Value = serde_json::from_str(&again.out)?;
+    ensure!(
+        repeated["uploaded"] == false && repeated["id"] == id,
+        "{again:?}"
+    );
     ensure!(again.err.contains("upload skipped"), "{again:?}");
 
     let list = atq(&fixture, &["bundles"]).await?;
