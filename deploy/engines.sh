@@ -203,7 +203,7 @@ inside() {
   exec chroot "$root" /usr/bin/env -i HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 \
     PATH=/opt/engine:/usr/sbin:/usr/bin:/sbin:/bin \
     dockerd --host "$(socket)" --host unix:///var/run/docker.sock --data-root "$DIR/data" --bip 172.31.8.1/24 \
-    --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$NETNS"
+    --pidfile /run/docker.pid --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$NETNS"
 }
 
 answers_or_dead() { answers || { [ $((SECONDS - begun)) -gt 3 ] && [ -z "$(ip netns pids "$NETNS")" ]; }; }
