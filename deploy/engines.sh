@@ -65,8 +65,6 @@ socket() { echo "unix://$RUN/docker.sock"; }
 
 on() { env -u DOCKER_CONTEXT -u DOCKER_TLS_VERIFY DOCKER_HOST="$(socket)" timeout 120 docker "$@"; }
 
-netns_exists() { [ -e "/run/netns/$NETNS" ]; }
-
 answers() { [ -n "$(on info --format '{{.ServerVersion}}' 2>/dev/null)" ]; }
 
 settings() {
@@ -143,19 +141,6 @@ fetch() {
 }
 
 # ---------------------------------------------------------------- down
-
-# Finds processes by their namespace, so that no other process can be affected.
-end_processes() {
-  local pid
-  netns_exists || return 0
-  for pid in $(ip netns pids "$NETNS"); do kill -KILL "$pid" 2>/dev/null || true; done
-  [ -z "$(ip netns pids "$NETNS")" ]
-}
-
-cgroups_removed() {
-  find /sys/fs/cgroup -depth -type d -path "*/$NETNS*" -exec rmdir {} + 2>/dev/null || true
-  [ -z "$(find /sys/fs/cgroup -type d -path "*/$NETNS*" 2>/dev/null)" ]
-}
 
 restore_settings() {
   [ -e "$DIR/settings" ] || return 0

@@ -92,3 +92,20 @@ one_at_a_time() {
   flock -n 9 || { say "waiting for another setup or teardown to finish ..." && flock -w 1800 9; } ||
     die "another setup or teardown is still running after 30 minutes"
 }
+
+# ---------------------------------------------------------------- Engines in a network namespace, whose name is in NETNS
+
+netns_exists() { [ -e "/run/netns/$NETNS" ]; }
+
+# Finds processes by their namespace, so that no other process can be affected.
+end_processes() {
+  local pid
+  netns_exists || return 0
+  for pid in $(ip netns pids "$NETNS"); do kill -KILL "$pid" 2>/dev/null || true; done
+  [ -z "$(ip netns pids "$NETNS")" ]
+}
+
+cgroups_removed() {
+  find /sys/fs/cgroup -depth -type d -path "*/$NETNS*" -exec rmdir {} + 2>/dev/null || true
+  [ -z "$(find /sys/fs/cgroup -type d -path "*/$NETNS*" 2>/dev/null)" ]
+}

@@ -24,21 +24,6 @@ ADDRESS=10.78.78.2
 
 on() { env -u DOCKER_CONTEXT -u DOCKER_TLS_VERIFY DOCKER_HOST="unix://$DIR/docker.sock" timeout 60 docker "$@"; }
 
-netns_exists() { [ -e "/run/netns/$NETNS" ]; }
-
-# Finds processes by their namespace, so that no other process can be affected.
-end_processes() {
-  local pid
-  netns_exists || return 0
-  for pid in $(ip netns pids "$NETNS"); do kill -KILL "$pid" 2>/dev/null || true; done
-  [ -z "$(ip netns pids "$NETNS")" ]
-}
-
-cgroups_removed() {
-  find /sys/fs/cgroup -depth -type d -path "*/$NETNS*" -exec rmdir {} + 2>/dev/null || true
-  [ -z "$(find /sys/fs/cgroup -type d -path "*/$NETNS*" 2>/dev/null)" ]
-}
-
 down() {
   wait_until 20 "puller: waiting for its processes to exit" end_processes || die "processes of the puller do not exit"
   if netns_exists; then ip netns del "$NETNS"; fi

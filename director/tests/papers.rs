@@ -3,9 +3,7 @@
 
 use atq_director::config::Config;
 use atq_task::event::FailureCode;
-use atq_task::spec::{Surroundings, TaskSpec};
 use atq_task::state::Step;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -98,32 +96,6 @@ fn every_step_is_explained() {
     let steps: BTreeSet<String> = Step::ALL.map(|step| step.as_str().to_owned()).into();
     let explained = first_column(&read("docs/explanation/runs.md"), "## Steps");
     assert_eq!(explained, steps);
-}
-
-/// Accepts every bundle and image.
-struct Anything;
-
-impl Surroundings for Anything {
-    fn max_replicas(&self) -> u64 {
-        1000
-    }
-
-    fn has_bundle(&self, _: &str) -> bool {
-        true
-    }
-
-    fn required_variables(&self, _: &str) -> Result<Vec<String>, String> {
-        Ok(Vec::new())
-    }
-}
-
-/// Checks sample files. `docs/examples.rs` checks the definitions in the documentation.
-#[test]
-fn sample_definitions_are_valid() {
-    for sample in ["deploy/demo/task.json", "tests/data/seed-task.json"] {
-        let value: Value = serde_json::from_str(&read(sample)).unwrap();
-        TaskSpec::parse(&value, &Anything).unwrap_or_else(|faults| panic!("{sample}: {faults:?}"));
-    }
 }
 
 #[test]

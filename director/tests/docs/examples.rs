@@ -1,6 +1,6 @@
-//! Definitions and configurations in the documentation are valid.
+//! Definitions and configurations in the documentation and in sample files are valid.
 
-use crate::pages::blocks;
+use crate::pages::{blocks, read};
 use atq_director::config::Config;
 use atq_task::spec::{Surroundings, TaskSpec};
 use serde_json::Value;
@@ -36,6 +36,14 @@ fn definitions_in_examples_are_valid() {
         }
     }
     assert!(parsed >= 10 && definitions >= 6, "{parsed} {definitions}");
+}
+
+#[test]
+fn definitions_in_sample_files_are_valid() {
+    for sample in ["deploy/demo/task.json", "tests/data/seed-task.json"] {
+        let value: Value = serde_json::from_str(&read(sample)).unwrap();
+        TaskSpec::parse(&value, &Anything).unwrap_or_else(|faults| panic!("{sample}: {faults:?}"));
+    }
 }
 
 #[test]

@@ -26,7 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = package.parent().unwrap_or(package).to_owned();
     let dir = std::env::var_os("ATQ_DEMO_DIR").map_or_else(|| root.join(".demo"), PathBuf::from);
     let outcome = tokio::select! {
         outcome = demo(&root, &dir) => outcome,
@@ -231,6 +232,7 @@ async fn latest_summary(client: &Client) -> Result<String> {
 
 fn describe(step: &str) -> &'static str {
     match step {
+        "delivery" => "brings the bundle to the nodes",
         "network" => "creates an isolated network",
         "discovery" => "starts the sidecar that resolves names inside it",
         "workers" => "creates the workers",
