@@ -84,7 +84,12 @@ fn has_terminal(role: Role, run: Facts<'_>) -> Option<bool> {
         Role::Worker => Some(run.spec.worker.tty),
         Role::Master => Some(run.spec.master.tty),
         Role::Wait | Role::Readiness => Some(false),
-        _ => None,
+        Role::Discovery
+        | Role::Network
+        | Role::Delivery
+        | Role::Collector
+        | Role::Watcher
+        | Role::Killer => None,
     }
 }
 
