@@ -1,6 +1,5 @@
 //! Exit codes. Scripts and pipelines rely on these numbers: they never change.
 
-use crate::error::CliError;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -51,10 +50,10 @@ impl Exit {
         self as u8
     }
 
-    /// This code, or that of the error if it is [`Exit::Pass`].
-    pub fn or(self, error: &CliError) -> Self {
+    /// This code, or the later one if it is [`Exit::Pass`].
+    pub const fn or(self, later: Self) -> Self {
         match self {
-            Self::Pass => error.exit(),
+            Self::Pass => later,
             earlier => earlier,
         }
     }

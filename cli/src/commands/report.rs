@@ -42,7 +42,7 @@ pub async fn report(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Err(error) => {
             // The only JSON document is the report.
             context.out.without_json().error(&error);
-            exit = exit.or(&error);
+            exit = exit.or(error.exit());
         }
     };
     if let Some(file) = &args.html {

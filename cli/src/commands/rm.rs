@@ -39,7 +39,7 @@ pub async fn rm(context: &Context, args: &Rm) -> Result<Exit, CliError> {
             None => context.out.line(name),
             Some(error) => {
                 out.error(error);
-                exit = exit.or(error);
+                exit = exit.or(error.exit());
             }
         }
         removals.push(Removal {

@@ -274,7 +274,7 @@ async fn finish(
     // A missing output changes the exit code only if the test passed.
     let exit = match (ended, errors.first()) {
         (Exit::Pass, Some(_)) if !is_complete => Exit::Stopped,
-        (ended, Some(error)) => ended.or(error),
+        (ended, Some(error)) => ended.or(error.exit()),
         (ended, None) => ended,
     };
     for line in summary::lines(task, ended, exit, saved) {
