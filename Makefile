@@ -17,11 +17,12 @@ demo: ## set up the prerequisites and run a distributed JMeter test, from upload
 down: ## undo everything that `make demo` and `make test` have set up
 	@deploy/down.sh
 
-# Cargo unites the features of all packages of a call. Calls that name the same packages share what they have built.
+# Cargo unifies the features of all packages of an invocation. Invocations that name the same packages share their build
+# output.
 TEST := cargo test --locked --workspace
 # The tests of `atq-tests` need a Swarm; without it, this is the same set of packages and features.
 WITHOUT_SWARM := --exclude atq-tests
-# A fixed sample of each sweep and of each property; `unit` runs all cases. The seed makes all runs alike.
+# A fixed sample of each sweep and of each property; `unit` runs all cases. With the seed, all runs use the same cases.
 SAMPLE := ATQ_TEST_SAMPLE=30 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 # Programs that the tests start: those of the images.
 PROGRAMS := $(or $(ATQ_TEST_PROGRAMS),$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/programs)
@@ -52,13 +53,13 @@ unit: ## tests without Docker; with a running Swarm also the suites that run on 
 
 swarm: ## tests on the real Swarm of this machine, and on a Swarm of three nodes
 	@deploy/setup.sh all
-	@for verb in programs image-director image-locust image-shell nodes registry browser strangers gitlab-ci-local; do \
-	  deploy/setup.sh $$verb || exit; done
+	@for command in programs image-director image-locust image-shell nodes registry browser openapi-clients gitlab-ci-local; do \
+	  deploy/setup.sh $$command || exit; done
 	@$(MAKE) --no-print-directory --keep-going swarm-together swarm-alone swarm-nodes
 
 # These tests count all objects on the machine or are sensitive to its load, so no other test may run at the same time.
 ALONE := fifteen_tasks_and_four_kills_leave_nothing no_volume_is_left_and_large_results_are_complete \
-  every_example_passes_as_its_readme_says twenty_tasks_run_at_once_while_reads_are_answered
+  every_example_passes_with_the_commands_of_its_readme twenty_tasks_run_at_once_while_reads_are_answered
 
 swarm-together:
 	$(TEST) --no-fail-fast -p atq-tests --lib --bins
@@ -74,7 +75,7 @@ jenkins: ## tests of the Jenkins step, and of the script for agents without atq
 	@deploy/jenkins/test.sh
 
 nodes: ## the tests on a three-node Swarm in network namespaces (about 7 minutes)
-	@for verb in nodes image-testload image-discovery image-carrier programs; do deploy/setup.sh $$verb || exit; done
+	@for command in nodes image-testload image-discovery image-carrier programs; do deploy/setup.sh $$command || exit; done
 	$(SWARM_TEST) --test nodes -- --test-threads=1
 
 soak: ## 100 short tasks while the Director is killed 20 times, then a check for leftovers (about 7 minutes)
@@ -111,7 +112,7 @@ fmt: ## format the code
 	cargo fmt --all
 
 openapi: ## write api-spec/openapi.json and the tables in docs/reference/definition.md anew from the code
-	ATQ_UPDATE_OPENAPI=1 cargo test --locked -p atq-director --test api it_is_what_is_committed
+	ATQ_UPDATE_OPENAPI=1 cargo test --locked -p atq-director --test api the_description_equals_the_committed_file
 
 doc: ## API documentation of all crates, in target/doc; fails on a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet

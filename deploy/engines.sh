@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/engines.sh fetch NAME | up NAME | down NAME | exec NAME CMD... | VERB NAME
+usage: deploy/engines.sh fetch NAME | up NAME | down NAME | exec NAME CMD... | COMMAND NAME
 
 An Engine of another version, the only node of its own Swarm, in its own namespaces (network, processes, mounts, host
 name), with its own data and its own root directory. Nothing is installed on this machine; its Engine only provides the
@@ -35,7 +35,7 @@ HELP
 NAMES=(debian-trixie moby-29)
 MOBY=v2.0.0-beta.24
 RUNC=v1.5.3
-# What the Engine needs around it; `docker.io` brings containerd, runc and tini.
+# Packages that the Engine depends on; `docker.io` includes containerd, runc and tini.
 PACKAGES=docker.io,iptables,base-files,coreutils,dash,kmod,procps,mount,netbase,ca-certificates,xz-utils
 # Settings that an Engine may change although the network namespace is its own.
 SETTINGS=(net.ipv4.ip_forward net.ipv4.conf.all.forwarding net.ipv6.conf.all.forwarding
@@ -149,8 +149,8 @@ restore_settings() {
     name=${before%%=*}
     [ -n "${before#*=}" ] || continue
     if [ "$(sysctl -n "$name" 2>/dev/null)" != "${before#*=}" ]; then
-      say "engines: $name had become $(sysctl -n "$name"); putting back ${before#*=}"
-      sysctl -q -w "$before" || say "warning: $name cannot be put back"
+      say "engines: $name was changed to $(sysctl -n "$name"); restoring ${before#*=}"
+      sysctl -q -w "$before" || say "warning: $name cannot be restored"
     fi
   done <"$DIR/settings"
 }
@@ -217,7 +217,7 @@ up() {
   say "engines: $NAME is up after $((SECONDS - begun)) s: $(versions)"
 }
 
-# ---------------------------------------------------------------- verbs
+# ---------------------------------------------------------------- commands
 
 versions() {
   on version --format '{{with .Server}}Engine {{.Version}}, API {{.APIVersion}} (minimum {{.MinAPIVersion}}){{range .Components}}{{if ne .Name "Engine"}}, {{.Name}} {{.Version}}{{end}}{{end}}{{end}}' |
@@ -232,19 +232,19 @@ lock() {
 }
 
 main() {
-  local verb=${1:-}
-  case "$verb" in
+  local command=${1:-}
+  case "$command" in
     -h | --help | help) usage && return ;;
     fetch | up | down | exec | host | versions | forget | inside) named "${2:-}" ;;
     *)
       usage >&2
-      die "unknown verb \`$verb\`"
+      die "unknown command \`$command\`"
       ;;
   esac
-  case "$verb" in
+  case "$command" in
     fetch | up | down)
       lock
-      "$verb"
+      "$command"
       ;;
     forget)
       lock
@@ -259,7 +259,7 @@ main() {
       unset DOCKER_CONTEXT DOCKER_TLS_VERIFY
       exec nsenter --net="/run/netns/$NETNS" "${@:3}"
       ;;
-    *) "$verb" ;;
+    *) "$command" ;;
   esac
 }
 

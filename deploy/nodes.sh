@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/nodes.sh up [--for PID] | down | VERB NODE
+usage: deploy/nodes.sh up [--for PID] | down | COMMAND NODE
 
 Three Engines, each in its own namespaces (network, processes, mounts, host name), connected by a
 bridge: node 1 is the manager, nodes 2 and 3 are workers. The host's Engine only provides the images.
@@ -321,7 +321,7 @@ vxlans() {
       done; } | wc -l' sh "${ingress:0:10}"
 }
 
-# ---------------------------------------------------------------- verbs
+# ---------------------------------------------------------------- commands
 
 lock() {
   mkdir -p "$STATE" || die "cannot write the state directory \`$STATE\`" "set ATQ_STATE to a directory of this user"
@@ -336,7 +336,7 @@ node_given() {
   esac
 }
 
-up_verb() {
+up_command() {
   local owner=""
   case "${1:-}" in
     "") ;;
@@ -348,7 +348,7 @@ up_verb() {
   up "$owner"
 }
 
-down_verb() {
+down_command() {
   # Only root can have created nodes.
   is_root || return 0
   lock
@@ -359,18 +359,18 @@ down_verb() {
 }
 
 main() {
-  local verb=${1:-}
+  local command=${1:-}
   shift || true
-  case "$verb" in
-    up) up_verb "$@" ;;
-    down) down_verb ;;
-    inside | guard) "$verb" "$@" ;;
+  case "$command" in
+    up) up_command "$@" ;;
+    down) down_command ;;
+    inside | guard) "$command" "$@" ;;
     host) socket "${1:?host needs a node}" ;;
     address) echo "$NET.${1:?address needs a node}" ;;
     kill | stop | start | unplug | plug | vxlans | exec)
       node_given "${1:-}"
-      case "$verb" in
-        kill | stop | start) "${verb}_node" "$1" ;;
+      case "$command" in
+        kill | stop | start) "${command}_node" "$1" ;;
         unplug) ip link set "$(link "$1")" down ;;
         plug) ip link set "$(link "$1")" up ;;
         vxlans) vxlans "$1" ;;
@@ -380,7 +380,7 @@ main() {
     -h | --help | help) usage ;;
     *)
       usage >&2
-      die "unknown verb \`$verb\`"
+      die "unknown command \`$command\`"
       ;;
   esac
 }

@@ -47,7 +47,7 @@ failures() {
   done | sort -u | sed 's/.*/`&`/' | paste -sd, | sed 's/,/, /g'
 }
 
-# result STAGE: counts, or why there are none.
+# result STAGE: the counts of a stage, or the reason for missing ones.
 result() {
   local counted state
   state=$(cut -f 3 "$STAGES/$1.result" 2>/dev/null || true)

@@ -80,17 +80,17 @@ up() {
 }
 
 main() {
-  local verb=${1:-}
+  local command=${1:-}
   DIR=${2:-}
-  case "$verb" in
+  case "$command" in
     -h | --help | help) usage ;;
     up | down | inside)
-      [ -n "$DIR" ] || die "\`$verb\` needs a directory"
-      "$verb"
+      [ -n "$DIR" ] || die "\`$command\` needs a directory"
+      "$command"
       ;;
     *)
       usage >&2
-      die "unknown verb \`$verb\`"
+      die "unknown command \`$command\`"
       ;;
   esac
 }

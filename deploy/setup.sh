@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|programs|registry|browser|gitlab-ci-local|strangers|mdbook|
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|programs|registry|browser|gitlab-ci-local|openapi-clients|mdbook|
                        cargo-deny|nodes|all]
 
   engine           a running Docker Engine (installed and started if missing)
@@ -22,7 +22,7 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|programs|registry|
   browser          the program `chromium` for tests of the report pages, from Debian's package
   gitlab-ci-local  the program of that name for tests of the GitLab template, in the version pinned in
                    deploy/gitlab/test, installed by npm into ATQ_STATE; nothing is installed globally
-  strangers        a Python environment with a client generator and schemathesis, in pinned versions,
+  openapi-clients  a Python environment with a client generator and schemathesis, in pinned versions,
                    for the tests of the OpenAPI description
   mdbook, cargo-deny
                    the program, in the version pinned in deploy/cargo-tool.sh, built by Cargo into ATQ_STATE
@@ -365,63 +365,63 @@ setup_gitlab-ci-local() {
   say "gitlab-ci-local: $("$program" --version)"
 }
 
-# ---------------------------------------------------------------- strangers
+# ---------------------------------------------------------------- openapi-clients
 
 venv_works() { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; }
 
 # The tests look for it in `tools` of the build directory, which links to it. It is recreated when the list of versions
 # changes. The list is copied last, so that an incomplete environment is not used.
-setup_strangers() {
-  local list=$ROOT/tests/tests/swarm/openapi_clients/requirements.txt dir=$STATE/strangers
+setup_openapi-clients() {
+  local list=$ROOT/tests/tests/swarm/openapi_clients/requirements.txt dir=$STATE/openapi-clients
   venv_works || apt_install "Python's \`venv\`" python3 python3-venv
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     die "\`python3\` is $(python3 --version 2>&1); expected 3.11 or later" "install a later one and put it first on PATH"
   if ! cmp -s "$list" "$dir/requirements.txt"; then
     rm -rf "$dir"
-    run_long "strangers: creating a Python environment" python3 -m venv "$dir"
-    run_long "strangers: installing packages" "$dir/bin/python" -m pip install \
+    run_long "openapi-clients: creating a Python environment" python3 -m venv "$dir"
+    run_long "openapi-clients: installing packages" "$dir/bin/python" -m pip install \
       --disable-pip-version-check --require-hashes --only-binary :all: -r "$list"
     cp "$list" "$dir/requirements.txt"
   fi
   mkdir -p "$TARGET/tools"
-  ln -sfn "$dir" "$TARGET/tools/strangers"
-  say "strangers: $("$dir/bin/schemathesis" --version), $("$dir/bin/openapi-python-client" --version)"
+  ln -sfn "$dir" "$TARGET/tools/openapi-clients"
+  say "openapi-clients: $("$dir/bin/schemathesis" --version), $("$dir/bin/openapi-python-client" --version)"
 }
 
-# ---------------------------------------------------------------- verbs
+# ---------------------------------------------------------------- commands
 
 main() {
-  local verb=${1:-all}
-  case "$verb" in
+  local command=${1:-all}
+  case "$command" in
     -h | --help | help)
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | programs | registry | browser | gitlab-ci-local | strangers | mdbook | cargo-deny | nodes | all) ;;
+    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | programs | registry | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
     *)
       usage >&2
-      die "unknown verb \`$verb\`"
+      die "unknown command \`$command\`"
       ;;
   esac
-  case "$verb" in
+  case "$command" in
     # Before anything is installed.
     all) "$ROOT/deploy/check-rust.sh" ;;
-    mdbook | cargo-deny) exec "$ROOT/deploy/cargo-tool.sh" "$verb" ;;
+    mdbook | cargo-deny) exec "$ROOT/deploy/cargo-tool.sh" "$command" ;;
   esac
   one_at_a_time
-  # Verbs that do not need an Engine.
-  case "$verb" in
-    programs | registry | browser | gitlab-ci-local | strangers)
-      "setup_$verb"
+  # Commands that do not need an Engine.
+  case "$command" in
+    programs | registry | browser | gitlab-ci-local | openapi-clients)
+      "setup_$command"
       return
       ;;
   esac
   setup_engine
-  case "$verb" in swarm | all) setup_swarm ;; esac
-  case "$verb" in base | image* | all) setup_base ;; esac
-  case "$verb" in
+  case "$command" in swarm | all) setup_swarm ;; esac
+  case "$command" in base | image* | all) setup_base ;; esac
+  case "$command" in
     images | all) setup_images ;;
-    image-*) "image_${verb#image-}" ;;
+    image-*) "image_${command#image-}" ;;
     nodes) setup_nodes ;;
   esac
 }

@@ -66,7 +66,7 @@ stage() {
   log=$STAGES/$name.log
   read -ra cpu < <(cpu_times)
   if [ -n "$IS_BACKGROUND" ]; then
-    say "---- $name begins, beside others; its output follows at its end"
+    say "---- $name begins, in parallel with others; its output follows at its end"
     "$@" >"$log" 2>&1 </dev/null || code=$?
     say "---- output of $name"
     cat "$log"
@@ -103,7 +103,7 @@ end_tree() {
   kill -TERM "$1" 2>/dev/null || true
 }
 
-# end_stages CODE: prints the table in order of the ends, with a line that counts. Exits with 1 if a stage has not
+# end_stages CODE: prints the stages in the order of their ends, with a line of totals. Exits with 1 if a stage has not
 # passed.
 end_stages() {
   local code=$1 pid name seconds result cpu good=0 bad=0

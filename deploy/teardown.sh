@@ -122,7 +122,7 @@ forget() {
     say "installed packages, which are kept: $(sort -u "$STATE/installed-packages" | tr '\n' ' ')"
   fi
   [ "$1" = --cache ] || return 0
-  rm -rf "$STATE/log" "$STATE/gitlab-ci-local" "$STATE/strangers" "$STATE/cargo-tools" "$STATE/dockerd.log" "$STATE/apt-updated" "$STATE"/base-*.tar
+  rm -rf "$STATE/log" "$STATE/gitlab-ci-local" "$STATE/openapi-clients" "$STATE/cargo-tools" "$STATE/dockerd.log" "$STATE/apt-updated" "$STATE"/base-*.tar
   say "cache: removed"
 }
 

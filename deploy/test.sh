@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tier `make test`: everything but the parts. See --help.
+# The tier `make test`: everything except `make parts`. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/stages.sh"
@@ -24,16 +24,16 @@ esac
 cd "$ROOT"
 setup() { "$ROOT/deploy/setup.sh" "$@"; }
 target() { make --no-print-directory "$@"; }
-# each VERB...: calls setup.sh for each, also after a failure.
+# each COMMAND...: calls setup.sh for each, also after a failure.
 each() {
-  local verb code=0
-  for verb in "$@"; do setup "$verb" || code=1; done
+  local command code=0
+  for command in "$@"; do setup "$command" || code=1; done
   return "$code"
 }
 
 # Everything that installs Debian's packages is in one lane, because only one process may install at a time.
 tools() {
-  stage tools --needs engine each image-testload image-jmeter image-locust image-shell registry browser strangers \
+  stage tools --needs engine each image-testload image-jmeter image-locust image-shell registry browser openapi-clients \
     gitlab-ci-local nodes
   stage jenkins target jenkins
 }

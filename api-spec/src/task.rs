@@ -425,9 +425,9 @@ pub enum Step {
     Master,
     /// The test runs.
     Running,
-    /// Collects logs, exit codes and results.
+    /// Copies logs, exit codes and results to the Director.
     Collect,
-    /// Waits for the workers, and computes figures and verdict.
+    /// Stops workers that still run, keeps their last lines, and computes figures and verdict.
     Report,
     /// Removes everything from Docker.
     Cleanup,

@@ -19,7 +19,7 @@ use ureq::{Agent, Body, Error};
 use crate::http::encode_query;
 use crate::problem::{Problem, reason};
 
-/// Long, because the Engine responds slowly while it starts many containers.
+/// It is long, because the Engine responds slowly while it starts many containers.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const BUFFER: usize = 256 * 1024;
 

@@ -247,7 +247,7 @@ impl Part {
 }
 
 fn temp_dir_in(root: &Path) -> Result<TempDir, Problem> {
-    TempDir::new_in(root).map_err(Problem::disk("make a directory in", root))
+    TempDir::new_in(root).map_err(Problem::disk("create a directory in", root))
 }
 
 /// Downloads the zip to an unnamed file and checks its hash.
@@ -340,7 +340,7 @@ impl FreeSpace {
         }
     }
 
-    /// Fails early when the space does not suffice.
+    /// Fails early when there is not enough space.
     fn check(&self, needed: u64) -> Result<(), Problem> {
         if self.bytes.is_some_and(|free| free < needed) {
             return Err(self.error(needed));

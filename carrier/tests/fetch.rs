@@ -356,7 +356,7 @@ fn concurrent_carriers_wait_for_the_lock() {
     let one = fixture.start("fetch", &order);
     wait_until(|| !server.requests("GET /carrier/r1/bundle/").is_empty());
     let mut two = fixture.start("fetch", &order);
-    // The second carrier waits for the lock as soon as it has opened it.
+    // The second carrier waits for the lock as soon as the lock file is open.
     let lock = fixture.bundle().canonicalize().unwrap().join(".atq-lock");
     wait_until(|| {
         let open = fs::read_dir(format!("/proc/{}/fd", two.id())).unwrap();
@@ -409,7 +409,7 @@ fn a_full_disk_is_reported_with_the_needed_space() {
         assert_eq!(ended.problem(), expected);
         assert_eq!(fixture.bundle_paths(), Vec::<String>::new());
     }
-    // The early check passes, but a part is on a smaller file system, which runs full.
+    // The early check passes, but a part is on a smaller file system, which becomes full.
     let part = fixture.part(1);
     let _small = Disk::mount(&part, "64k").unwrap();
     let rows: Vec<u8> = (0..20_000)

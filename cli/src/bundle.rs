@@ -68,10 +68,10 @@ struct Zip {
 /// # Errors
 /// When it cannot be read or packed, or the Director rejects it.
 pub async fn upload(context: &Context, path: &Path) -> Result<UploadResult, CliError> {
-    let (out, owned) = (context.out, path.to_owned());
-    let (source, name) = blocking(move || open(&owned)).await?;
+    let (out, opened, packed) = (context.out, path.to_owned(), path.to_owned());
+    let (source, name) = blocking(move || open(&opened)).await?;
     check_reachable(context).await?;
-    let zip = blocking(move || prepare(source, name, out)).await?;
+    let zip = blocking(move || prepare(source, name, &packed, out)).await?;
     let exists = exists(context, &zip.id).await?;
     if exists {
         context
@@ -168,8 +168,8 @@ fn zip_name(name: &str) -> String {
     }
 }
 
-/// Packs a directory, and validates the zip like the Director does.
-fn prepare(source: Source, name: String, out: Out) -> Result<Zip, CliError> {
+/// Packs a directory, and validates the zip as the Director does; `path` is named in errors.
+fn prepare(source: Source, name: String, path: &Path, out: Out) -> Result<Zip, CliError> {
     let file = match source {
         Source::Files(files) => {
             for warning in script::warnings(&files) {
@@ -179,10 +179,11 @@ fn prepare(source: Source, name: String, out: Out) -> Result<Zip, CliError> {
         }
         Source::Zip(file) => Arc::new(file),
     };
-    let refused = |error: BundleError| refused(&name, &error);
+    let refused = |error: BundleError| refused(path, &error);
     let totals = scan(&file, &UNLIMITED).map_err(refused)?;
-    let (id, bytes) = identify(&file)
-        .map_err(|error| CliError::failed(format!("`{name}` cannot be read: {error}"), ""))?;
+    let (id, bytes) = identify(&file).map_err(|error| {
+        CliError::failed(format!("`{}` cannot be read: {error}", path.display()), "")
+    })?;
     Ok(Zip {
         file,
         name,
@@ -192,10 +193,11 @@ fn prepare(source: Source, name: String, out: Out) -> Result<Zip, CliError> {
     })
 }
 
-fn refused(name: &str, error: &BundleError) -> CliError {
+fn refused(path: &Path, error: &BundleError) -> CliError {
+    let shown = path.display();
     let text = error.to_string();
     let (message, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
-    CliError::usage(format!("`{name}` cannot be uploaded: {message}"), hint)
+    CliError::usage(format!("`{shown}` cannot be uploaded: {message}"), hint)
 }
 
 /// The id and the size of a zip.

@@ -235,7 +235,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.is_file()).collect()
 }
 
-/// Overwrites a part of each of sled's files, at a share of its used length.
+/// Overwrites a part of each of sled's files, at a fraction of its used length.
 fn damage(dir: &Path, share: f64) {
     for path in files(dir) {
         let mut content = fs::read(&path).unwrap();

@@ -100,8 +100,8 @@ impl Probe {
         let ready = self.passed.contains(&address);
         let reason = || match self.failures.get(&address) {
             Some(Some(reason)) => reason.clone(),
-            Some(None) => "no answer before the time was up".to_owned(),
-            None => "not tried before the time was up".to_owned(),
+            Some(None) => "no answer before the deadline".to_owned(),
+            None => "not tried before the deadline".to_owned(),
         };
         ProbeOutcome {
             address,

@@ -1,4 +1,4 @@
-//! Docker through its command line: independent of the Director's client, so that a bug there cannot hide itself.
+//! Docker through its command line: independent of the Director's client, so that its bugs cannot affect the checks.
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;

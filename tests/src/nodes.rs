@@ -51,12 +51,12 @@ impl Nodes {
         script(&["up", "--for", &std::process::id().to_string()]).map(drop)
     }
 
-    /// Applies a verb of the script to a node: `kill`, `stop`, `start`, `unplug`, `plug`.
+    /// Applies a command of the script to a node: `kill`, `stop`, `start`, `unplug`, `plug`.
     ///
     /// # Errors
     /// When the script fails.
-    pub fn control(&self, verb: &str, node: u8) -> Result<()> {
-        script(&[verb, &node.to_string()]).map(drop)
+    pub fn control(&self, command: &str, node: u8) -> Result<()> {
+        script(&[command, &node.to_string()]).map(drop)
     }
 
     /// Address of a node's Engine, for `DOCKER_HOST`.

@@ -68,10 +68,10 @@ impl Registry {
     }
 
     /// Starts (`up`) or removes (`down`) the Engine with the script.
-    fn engine(&self, verb: &str) -> Result<()> {
+    fn engine(&self, command: &str) -> Result<()> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/pull-engine.sh");
         let output = Command::new(script)
-            .arg(verb)
+            .arg(command)
             .arg(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -35,7 +35,7 @@ const QUIET: Out = Out {
 
 fn zip_of(path: &Path) -> Result<Zip, CliError> {
     let (source, name) = open(path)?;
-    prepare(source, name, QUIET)
+    prepare(source, name, path, QUIET)
 }
 
 fn id_of(path: &Path) -> String {
@@ -203,7 +203,7 @@ fn files_that_cannot_be_uploaded_are_named() {
 
 #[test]
 fn a_zip_is_uploaded_unchanged() {
-    let dir = directory([("x", "1"), ("bad.zip", "no zip")]);
+    let dir = directory([("x", "1"), ("task.json", "no zip")]);
     let made = zip_of(dir.path()).unwrap();
     let mut bytes = Vec::new();
     Positioned::new(Arc::clone(&made.file))
@@ -214,9 +214,11 @@ fn a_zip_is_uploaded_unchanged() {
     let given = zip_of(&path).unwrap();
     assert_eq!((given.id, given.name), (made.id, "bundle.zip".to_owned()));
 
-    let error = zip_of(&dir.path().join("bad.zip")).unwrap_err();
+    let no_zip = dir.path().join("task.json");
+    let error = zip_of(&no_zip).unwrap_err();
     assert_eq!(error.exit(), Exit::Usage);
-    assert!(error.to_string().contains("bad.zip"), "{error}");
+    let start = format!("`{}` cannot be uploaded", no_zip.display());
+    assert!(error.to_string().starts_with(&start), "{error}");
     let error = zip_of(&dir.path().join("missing")).unwrap_err();
     assert_eq!(error.exit(), Exit::Usage);
     assert!(error.to_string().contains("missing"), "{error}");

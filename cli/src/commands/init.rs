@@ -38,7 +38,7 @@ const PLAIN: &[File] = files!(
 );
 
 impl Example {
-    /// The name on the command line, and of the directory, and the files.
+    /// The name on the command line, which is also that of the directory, and the files.
     const fn contents(self) -> (&'static str, &'static [File]) {
         match self {
             Self::Jmeter => ("jmeter", JMETER),
@@ -48,7 +48,7 @@ impl Example {
     }
 
     /// Whether the README starts with a system under test.
-    const fn wants_target(self) -> bool {
+    const fn has_target(self) -> bool {
         !matches!(self, Self::Plain)
     }
 }
@@ -134,7 +134,7 @@ fn next_steps(example: Example, dir: &Path) -> Vec<String> {
         format!("wrote `{}`; next:", dir.display()),
         format!("  cd {}", quoted(dir)),
     ];
-    if example.wants_target() {
+    if example.has_target() {
         lines.push("  # README.md: two commands that start a system under test".to_owned());
     }
     lines.push("  atq run task.json --bundle bundle".to_owned());

@@ -66,7 +66,7 @@ fn set(change: &str, payload: &mut Value, places: &mut Places) -> Result<(), Cli
     let value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
     let at = put(&steps, value, payload, places, &option).map_err(refuse)?;
     // A value that looks like JSON stays a string where the definition expects a string.
-    let is_text = |fault: &Fault| fault.field == at && fault.wants_text();
+    let is_text = |fault: &Fault| fault.field == at && fault.expects_text();
     if faults(payload).iter().any(is_text) {
         put(&steps, text.into(), payload, places, &option).map_err(refuse)?;
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 
-/// Maximum file size in bytes. The Director accepts 1 MiB, without comments.
+/// Maximum file size in bytes. The Director accepts 1 MiB; comments are not sent.
 const MAX_BYTES: u64 = 8 << 20;
 /// Name of standard input in messages.
 const STDIN: &str = "<stdin>";

@@ -66,8 +66,8 @@ fn places_in_json() {
     load:4:28: master.image: `A` has the part `A`; expected lower-case letters and digits, with single `.`, `_` or `-` between them
     load:5:3: worker.image: is missing; it is required
     load:8:7: worker.environment[1]: has no `=`; expected `NAME=value`
-    load:9:5: worker.split: needs `fileid`: the files that are dealt out are those of the bundle
-    load:9:15: worker.split[0].header: is missing; say `true` if the first line of the file names its columns, else `false`
+    load:9:5: worker.split: needs `fileid`: only files of the bundle can be split
+    load:9:15: worker.split[0].header: is missing; expected `true` if the first line of the file names its columns, otherwise `false`
     load:3:10: delay: is -1; expected a whole number from 0 to 86400
     "#);
 }
@@ -101,8 +101,8 @@ worker:
     load:5:22: master.environment[1]: has no `=`; expected `NAME=value`
     load:6:1: worker.image: is missing; it is required
     load:10:7: worker.environment[1]: has no `=`; expected `NAME=value`
-    load:11:3: worker.split: needs `fileid`: the files that are dealt out are those of the bundle
-    load:12:7: worker.split[0].header: is missing; say `true` if the first line of the file names its columns, else `false`
+    load:11:3: worker.split: needs `fileid`: only files of the bundle can be split
+    load:12:7: worker.split[0].header: is missing; expected `true` if the first line of the file names its columns, otherwise `false`
     load:15:7: worker.split[1].path: `../b` is not a path in the bundle; expected one like `data/users.csv`
     load:14:7: worker.split[1].header: is a number; expected true or false
     load:18:7: worker.readiness.http.port: is 0; expected a whole number from 1 to 65535

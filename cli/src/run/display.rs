@@ -91,7 +91,7 @@ impl RunState {
 
 fn step_text(step: Step) -> &'static str {
     match step {
-        Step::Queued => "waits for its turn",
+        Step::Queued => "waits to start",
         Step::Delivery => "delivers the bundles to the nodes",
         Step::Network => "creates the network",
         Step::Discovery => "starts the discovery",
@@ -261,7 +261,7 @@ mod tests {
             queue_position: Some(2),
             ..task("t")
         });
-        assert_eq!(state.text(), "waits for its turn: 2nd in the queue");
+        assert_eq!(state.text(), "waits to start: 2nd in the queue");
         state.event(&event(4, Step::Resolve));
         let mut resolving = Task {
             step: Step::Resolve,

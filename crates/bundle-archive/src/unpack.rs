@@ -102,14 +102,14 @@ impl Unpacker<'_> {
             }
             written += count as u64;
             if written > declared {
-                let reason = format!("holds more than the {declared} bytes it declares");
+                let reason = format!("contains more than the {declared} bytes it declares");
                 return Err(BundleError::hostile(Some(&name), reason));
             }
             to.write_all(&self.buffer[..count])
                 .map_err(BundleError::storage(action.clone()))?;
         }
         if written < declared {
-            let reason = format!("holds {written} bytes but declares {declared}");
+            let reason = format!("contains {written} bytes but declares {declared}");
             return Err(BundleError::broken(Some(&name), reason));
         }
         Ok(())

@@ -18,7 +18,7 @@ const WRITE_ACTION: &str = "write the upload";
 /// The result of a completed upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
-    /// The bundle's id, the same for the same zip.
+    /// The bundle's id; equal zips have equal ids.
     pub id: BundleId,
     /// True if the bundle existed before; then nothing was written, and `info` describes the first upload.
     pub existed: bool,

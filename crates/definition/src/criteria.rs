@@ -137,7 +137,7 @@ impl Criterion {
     }
 
     /// True if small values are good; then the greatest of several windows is the worst.
-    pub fn wants_little(&self) -> bool {
+    pub fn is_upper_bound(&self) -> bool {
         matches!(self.operator, Operator::Below | Operator::AtMost)
     }
 

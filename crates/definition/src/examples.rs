@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Test surroundings: one bundle, one image with required variables, one forbidden image.
 #[derive(Debug)]
-pub struct Around {
+pub struct TestSurroundings {
     /// Maximum number of replicas.
     pub max_replicas: u64,
 }
@@ -16,7 +16,7 @@ pub struct Around {
 /// The id of the existing bundle.
 pub const BUNDLE: &str = "0123456789abcdef0123456789abcdef";
 
-impl Surroundings for Around {
+impl Surroundings for TestSurroundings {
     fn max_replicas(&self) -> u64 {
         self.max_replicas
     }
@@ -54,7 +54,7 @@ pub fn payload(changes: &[(&str, Value)]) -> Value {
 /// # Errors
 /// The faults of the definition.
 pub fn parse(payload: &Value) -> Result<TaskSpec, Vec<Fault>> {
-    TaskSpec::parse(payload, &Around { max_replicas: 1000 })
+    TaskSpec::parse(payload, &TestSurroundings { max_replicas: 1000 })
 }
 
 /// The parsed smallest definition with the given changes.

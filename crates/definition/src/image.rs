@@ -11,7 +11,7 @@ const MAX_NAME: usize = 255;
 /// The default registry.
 pub const HUB: &str = "docker.io";
 
-/// Validates a reference; the error is the reason for which Docker would reject it.
+/// Validates a reference; the error is the reason why Docker would reject it.
 pub fn check(image: &str) -> Result<(), String> {
     if image.is_empty() {
         return Err("is empty; expected an image such as `registry/name:tag`".into());

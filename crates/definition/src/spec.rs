@@ -63,7 +63,7 @@ const TEXT_EXPECTED: &str = "; expected a string";
 
 impl Fault {
     /// True if the field is a string, but its value has another type.
-    pub fn wants_text(&self) -> bool {
+    pub fn expects_text(&self) -> bool {
         self.message.ends_with(TEXT_EXPECTED)
     }
 }
@@ -74,7 +74,7 @@ pub trait Surroundings {
     fn max_replicas(&self) -> u64;
     /// True if the bundle exists.
     fn has_bundle(&self, id: &str) -> bool;
-    /// The variables that the configuration requires for this image, or the reason for which it is not allowed.
+    /// The variables that the configuration requires for this image, or the reason why it is not allowed.
     fn required_variables(&self, image: &str) -> Result<Vec<String>, String>;
     /// True if the bundle has a file at this path, which has no `..` in it.
     fn has_file(&self, _id: &str, _path: &str) -> bool {

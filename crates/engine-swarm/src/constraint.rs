@@ -4,7 +4,7 @@
 use super::Node;
 
 impl Node {
-    /// Whether the node can run containers now that are placed with `constraints`.
+    /// Whether the node can now run containers that are placed with `constraints`.
     pub fn may_run(&self, constraints: &[String]) -> bool {
         self.ready && self.active && self.satisfies(constraints)
     }

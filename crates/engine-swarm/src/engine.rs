@@ -202,7 +202,7 @@ impl Engine for SwarmEngine {
         wanted: Vec<Member>,
         receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError> {
-        Ok(results::hand_over(&self.0, run, wanted, receiver).await?)
+        Ok(results::pass_to(&self.0, run, wanted, receiver).await?)
     }
 
     fn watch(
@@ -219,7 +219,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn kill(&self, run: Facts<'_>) {
-        kill::everywhere(&self.0, run).await;
+        kill::on_all_nodes(&self.0, run).await;
     }
 
     async fn dismiss(&self, group: &str) -> Result<(), EngineError> {
@@ -249,8 +249,8 @@ impl Engine for SwarmEngine {
         removal::remove_all(&*self.0.swarm, &labels).await
     }
 
-    fn by_hand(&self, owned: &[(&'static str, String)]) -> String {
-        owned::by_hand(owned)
+    fn removal_commands(&self, owned: &[(&'static str, String)]) -> String {
+        owned::removal_commands(owned)
     }
 
     async fn hold_bundles(&self) -> ResourceGuard {

@@ -20,7 +20,7 @@ const ROLES: [Role; 4] = [Role::Worker, Role::Readiness, Role::Wait, Role::Maste
 const CARRIERS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Kills the run's containers on all nodes. A container that cannot be killed keeps its grace period.
-pub(crate) async fn everywhere(core: &Core, run: Facts<'_>) {
+pub(crate) async fn on_all_nodes(core: &Core, run: Facts<'_>) {
     let labels = core.labels(run);
     let here = on_this_node(&*core.swarm, &labels);
     tokio::join!(here, on_other_nodes(core, run));

@@ -110,7 +110,7 @@ pub fn member(task: &SwarmTask, source: Source, network: Option<&str>) -> Member
             task.state,
             TaskState::Failed | TaskState::Rejected | TaskState::Orphaned
         ),
-        homeless_for: homeless_for(task),
+        unplaceable_after: unplaceable_after(task),
         since: task.since,
         error: task.error.clone(),
         reason: reason(task),
@@ -129,7 +129,7 @@ fn phase(state: TaskState) -> Phase {
     }
 }
 
-fn homeless_for(task: &SwarmTask) -> Option<Duration> {
+fn unplaceable_after(task: &SwarmTask) -> Option<Duration> {
     let error = task.error.as_deref();
     let error = error.filter(|_| task.state == TaskState::Pending)?;
     match error.contains("not available for new tasks") {
@@ -140,7 +140,7 @@ fn homeless_for(task: &SwarmTask) -> Option<Duration> {
 
 /// Whether no node accepts the task, `age` after its service was created.
 pub(crate) fn is_unplaceable(task: &SwarmTask, age: Duration) -> bool {
-    homeless_for(task).is_some_and(|longest| age >= longest)
+    unplaceable_after(task).is_some_and(|longest| age >= longest)
 }
 
 /// Whether the task has ended or is meant to: a task on a lost node stays `running` indefinitely.

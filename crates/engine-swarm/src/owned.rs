@@ -30,7 +30,7 @@ fn of(core: &Core, object: Object) -> Owned {
 
 /// Commands that remove the objects, in the order that does not leak addresses. Containers of a service are removed
 /// with it.
-pub(crate) fn by_hand(owned: &[(&'static str, String)]) -> String {
+pub(crate) fn removal_commands(owned: &[(&'static str, String)]) -> String {
     let of_kind = |wanted: Kind| -> BTreeSet<&str> {
         let all = owned.iter().filter(|(kind, _)| *kind == wanted.as_str());
         all.map(|(_, name)| name.as_str()).collect()

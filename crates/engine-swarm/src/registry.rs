@@ -313,7 +313,7 @@ fn explain(error: CredentialRetrievalError) -> Option<String> {
         CredentialMismatchError => {
             "the registry's `auth` contradicts its `username` and `password`".to_owned()
         }
-        _ => "it is not as `docker login` writes it".to_owned(),
+        _ => "it is not in the format of `docker login`".to_owned(),
     };
     Some(reason)
 }

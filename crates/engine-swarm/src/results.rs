@@ -23,7 +23,7 @@ const RETRY_PAUSES: Pauses = Pauses {
 };
 
 /// Passes the results of these containers to `receiver`, from all nodes concurrently.
-pub(crate) async fn hand_over(
+pub(crate) async fn pass_to(
     core: &Core,
     run: Facts<'_>,
     wanted: Vec<Member>,

@@ -49,7 +49,7 @@ impl VolumeIndex {
     /// Adds volumes and nodes to the entry of a bundle, before the volumes are created.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the entry cannot be written.
     pub async fn add(
         &self,
         bundle: &str,
@@ -67,7 +67,7 @@ impl VolumeIndex {
     /// Changes the entry of a bundle. An entry without nodes is removed.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the entry cannot be written.
     pub async fn change(
         &self,
         bundle: &str,

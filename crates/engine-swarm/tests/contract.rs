@@ -2,8 +2,8 @@
 //! of this machine, with the images `atq-testload:dev`, `atq-discovery:dev` and `atq-carrier:dev`.
 #![allow(clippy::unwrap_used)]
 
-use atq_definition::examples::Around;
-use atq_engine::contract::{Ground, play};
+use atq_definition::examples::TestSurroundings;
+use atq_engine::contract::{Fixture, run_suite};
 use atq_engine_swarm::discovery::HttpDiscovery;
 use atq_engine_swarm::docker::DockerSwarm;
 use atq_engine_swarm::fake::{FakeSwarm, Leftovers, NoBundles, engine, settings};
@@ -12,7 +12,7 @@ use atq_engine_swarm::{Ports, SharedLists, SwarmEngine, SwarmSettings};
 use std::sync::Arc;
 use std::time::Duration;
 
-const AROUND: Around = Around { max_replicas: 10 };
+const SURROUNDINGS: TestSurroundings = TestSurroundings { max_replicas: 10 };
 
 #[tokio::test(start_paused = true)]
 async fn the_model_of_a_swarm_passes_the_contract() {
@@ -25,7 +25,7 @@ async fn the_model_of_a_swarm_passes_the_contract() {
         .exits(0)
         .after(Duration::from_secs(3));
     let engine = Arc::new(engine(&fake));
-    play(&Ground::new(engine, "tool:1", "boss:1", &AROUND).unwrap()).await;
+    run_suite(&Fixture::new(engine, "tool:1", "boss:1", &SURROUNDINGS).unwrap()).await;
     assert_eq!(fake.leftovers(), Leftovers::default());
 }
 
@@ -54,5 +54,5 @@ async fn a_real_swarm_passes_the_contract() {
     };
     let engine = Arc::new(SwarmEngine::new(settings, ports, notes.path()));
     let image = "atq-testload:dev";
-    play(&Ground::new(engine, image, image, &AROUND).unwrap()).await;
+    run_suite(&Fixture::new(engine, image, image, &SURROUNDINGS).unwrap()).await;
 }

@@ -1,9 +1,9 @@
 //! Runs the contract suite on the engine in memory: `cargo run -p atq-engine --example contract`.
 //!
-//! To test a new engine, replace the model with it and provide two images that behave as described at [`Ground`].
+//! To test a new engine, replace the model with it and provide two images that behave as described at [`Fixture`].
 
-use atq_definition::examples::Around;
-use atq_engine::contract::{Ground, play};
+use atq_definition::examples::TestSurroundings;
+use atq_engine::contract::{Fixture, run_suite};
 use atq_engine::model::{Model, Script};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,10 @@ async fn main() {
     model.image("tool:1", worker);
     model.image("boss:1", master);
 
-    let around = Around { max_replicas: 10 };
-    match Ground::new(Arc::new(model), "tool:1", "boss:1", &around) {
-        Ok(ground) => {
-            play(&ground).await;
+    let surroundings = TestSurroundings { max_replicas: 10 };
+    match Fixture::new(Arc::new(model), "tool:1", "boss:1", &surroundings) {
+        Ok(fixture) => {
+            run_suite(&fixture).await;
             println!("the engine passes the contract suite");
         }
         Err(faults) => eprintln!("the definitions are invalid: {faults:?}"),

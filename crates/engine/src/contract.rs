@@ -1,4 +1,4 @@
-//! The contract suite of engines: [`play`] executes small runs with all operations and checks each result.
+//! The contract suite of engines: [`run_suite`] executes small runs with all operations and checks each result.
 
 use crate::{
     Deadline, Engine, Facts, LogQuery, Member, Part, ResultsReceiver, RunContext, Source,
@@ -25,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An engine and definitions for it. The first line of a worker contains `ready`; workers run until they are stopped.
 /// The last line of the master contains `done`; it writes a result file and exits with 0.
-pub struct Ground {
+pub struct Fixture {
     /// The engine.
     pub engine: Arc<dyn Engine>,
     /// Two workers and a master.
@@ -36,7 +36,7 @@ pub struct Ground {
     pub without_network: TaskSpec,
 }
 
-impl Ground {
+impl Fixture {
     /// Definitions with these images.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Ground {
         engine: Arc<dyn Engine>,
         worker: &str,
         master: &str,
-        around: &dyn Surroundings,
+        surroundings: &dyn Surroundings,
     ) -> Result<Self, Vec<Fault>> {
         let spec = |image: &str, networks: &[&str]| {
             let payload = json!({
@@ -53,7 +53,7 @@ impl Ground {
                 "worker": {"alias": "w", "image": image, "args": ["worker"], "replicas": 2, "networks": networks},
                 "master": {"alias": "m", "image": master, "args": ["master"]},
             });
-            TaskSpec::parse(&payload, around)
+            TaskSpec::parse(&payload, surroundings)
         };
         Ok(Self {
             engine,
@@ -308,33 +308,33 @@ impl ResultsReceiver for ByteCounter {
 }
 
 /// Runs all scenarios. Panics if the engine violates the contract.
-pub async fn play(ground: &Ground) {
-    release_earlier(ground).await;
-    a_run_completes_and_leaves_nothing(ground).await;
-    a_killed_run_leaves_nothing(ground).await;
-    an_orphaned_run_is_found_and_released(ground).await;
-    a_worker_that_does_not_start_has_a_reason(ground).await;
-    faults_detected_by_the_engine_are_reported(ground).await;
-    a_usable_engine_lists_its_node(ground).await;
+pub async fn run_suite(fixture: &Fixture) {
+    release_earlier(fixture).await;
+    a_run_completes_and_leaves_nothing(fixture).await;
+    a_killed_run_leaves_nothing(fixture).await;
+    an_orphaned_run_is_found_and_released(fixture).await;
+    a_worker_that_does_not_start_has_a_reason(fixture).await;
+    faults_detected_by_the_engine_are_reported(fixture).await;
+    a_usable_engine_lists_its_node(fixture).await;
 }
 
 /// Removes the leftovers of an earlier, interrupted execution of the suite: its runs have the same ids.
-async fn release_earlier(ground: &Ground) {
-    let engine = &*ground.engine;
+async fn release_earlier(fixture: &Fixture) {
+    let engine = &*fixture.engine;
     let owned = engine.owned().await;
     let owned = owned.unwrap_or_else(|error| panic!("{error}"));
     let runs: BTreeSet<_> = owned.into_iter().filter_map(|one| one.run).collect();
     for (task, run) in runs
         .iter()
-        .filter(|(task, _)| task == ground.spec.name.as_str())
+        .filter(|(task, _)| task == fixture.spec.name.as_str())
     {
         until_nothing_is_left(async || engine.release_owned(task, run).await).await;
     }
 }
 
-async fn a_run_completes_and_leaves_nothing(ground: &Ground) {
-    let engine = &*ground.engine;
-    let mut run = TestRun::new(&ground.spec, "c0ffe1");
+async fn a_run_completes_and_leaves_nothing(fixture: &Fixture) {
+    let engine = &*fixture.engine;
+    let mut run = TestRun::new(&fixture.spec, "c0ffe1");
     let guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Master)
         .await
@@ -394,9 +394,9 @@ async fn results_are_received(engine: &dyn Engine, run: &TestRun) {
     assert!(matches!(bytes[..], [Ok(1..)]), "{bytes:?}");
 }
 
-async fn a_killed_run_leaves_nothing(ground: &Ground) {
-    let engine = &*ground.engine;
-    let mut run = TestRun::new(&ground.spec, "c0ffe2");
+async fn a_killed_run_leaves_nothing(fixture: &Fixture) {
+    let engine = &*fixture.engine;
+    let mut run = TestRun::new(&fixture.spec, "c0ffe2");
     let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Master)
         .await
@@ -407,9 +407,9 @@ async fn a_killed_run_leaves_nothing(ground: &Ground) {
     run.release(engine).await;
 }
 
-async fn an_orphaned_run_is_found_and_released(ground: &Ground) {
-    let engine = &*ground.engine;
-    let mut run = TestRun::new(&ground.spec, "c0ffe3");
+async fn an_orphaned_run_is_found_and_released(fixture: &Fixture) {
+    let engine = &*fixture.engine;
+    let mut run = TestRun::new(&fixture.spec, "c0ffe3");
     let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Resolve)
         .await
@@ -420,9 +420,9 @@ async fn an_orphaned_run_is_found_and_released(ground: &Ground) {
     assert_eq!(run.owned(engine).await, 0);
 }
 
-async fn a_worker_that_does_not_start_has_a_reason(ground: &Ground) {
-    let engine = &*ground.engine;
-    let mut run = TestRun::new(&ground.without_image, "c0ffe4");
+async fn a_worker_that_does_not_start_has_a_reason(fixture: &Fixture) {
+    let engine = &*fixture.engine;
+    let mut run = TestRun::new(&fixture.without_image, "c0ffe4");
     let _guard = engine.adopt(run.facts());
     run.drive_until(engine, Step::Resolve)
         .await
@@ -439,9 +439,9 @@ async fn a_worker_that_does_not_start_has_a_reason(ground: &Ground) {
     run.release(engine).await;
 }
 
-async fn faults_detected_by_the_engine_are_reported(ground: &Ground) {
-    assert_eq!(ground.engine.check(&ground.spec).await, Ok(Vec::new()));
-    let faults = ground.engine.check(&ground.without_network).await;
+async fn faults_detected_by_the_engine_are_reported(fixture: &Fixture) {
+    assert_eq!(fixture.engine.check(&fixture.spec).await, Ok(Vec::new()));
+    let faults = fixture.engine.check(&fixture.without_network).await;
     let fields: Vec<_> = faults
         .into_iter()
         .flatten()
@@ -450,13 +450,13 @@ async fn faults_detected_by_the_engine_are_reported(ground: &Ground) {
     assert_eq!(fields, ["worker.networks[0]"]);
 }
 
-async fn a_usable_engine_lists_its_node(ground: &Ground) {
-    let status = ground
+async fn a_usable_engine_lists_its_node(fixture: &Fixture) {
+    let status = fixture
         .engine
         .status()
         .await
         .unwrap_or_else(|error| panic!("{error}"));
-    let nodes = ground
+    let nodes = fixture
         .engine
         .nodes()
         .await

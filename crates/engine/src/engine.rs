@@ -165,7 +165,7 @@ pub trait Engine: Send + Sync + 'static {
     async fn release_owned(&self, task: &str, run: &str) -> Vec<String>;
 
     /// Commands that remove these objects manually.
-    fn by_hand(&self, owned: &[(&'static str, String)]) -> String;
+    fn removal_commands(&self, owned: &[(&'static str, String)]) -> String;
 
     /// Blocks removals and new deliveries until the guard is dropped; running deliveries continue.
     async fn hold_bundles(&self) -> ResourceGuard;

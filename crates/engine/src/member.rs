@@ -80,8 +80,8 @@ pub struct Member {
     pub began: bool,
     /// Whether it failed, was rejected or orphaned, as opposed to completed or stopped.
     pub failed: bool,
-    /// Set while no node accepts it: the time after which it counts as unplaceable.
-    pub homeless_for: Option<Duration>,
+    /// While no node accepts it: the time after the start of its group at which it counts as unplaceable.
+    pub unplaceable_after: Option<Duration>,
     /// Start of the current phase, by the clock of its node.
     pub since: Option<Timestamp>,
     /// The engine's reason when something is wrong.
@@ -114,6 +114,6 @@ impl Member {
 
     /// Whether it is unplaceable `age` after the start of its group.
     pub fn is_unplaceable(&self, age: Duration) -> bool {
-        self.homeless_for.is_some_and(|longest| age >= longest)
+        self.unplaceable_after.is_some_and(|longest| age >= longest)
     }
 }

@@ -85,7 +85,7 @@ impl Group {
             leaving: ended.is_some(),
             began: self.script.is_some() && phase >= Phase::Running,
             failed: self.script.is_none(),
-            homeless_for: None,
+            unplaceable_after: None,
             since: None,
             reason: error.clone().unwrap_or_else(|| state.to_owned()),
             error,
@@ -448,7 +448,7 @@ impl Engine for Model {
         self.remove(|group| group.run.0 == task && group.run.1 == run)
     }
 
-    fn by_hand(&self, _: &[(&'static str, String)]) -> String {
+    fn removal_commands(&self, _: &[(&'static str, String)]) -> String {
         String::new()
     }
 

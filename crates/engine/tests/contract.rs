@@ -1,8 +1,8 @@
 //! The contract suite on the model.
 #![allow(clippy::unwrap_used)]
 
-use atq_definition::examples::Around;
-use atq_engine::contract::{Ground, play};
+use atq_definition::examples::TestSurroundings;
+use atq_engine::contract::{Fixture, run_suite};
 use atq_engine::model::{Model, Script};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,6 @@ async fn the_model_passes_the_contract() {
             results: b"a tar".to_vec(),
         },
     );
-    let around = Around { max_replicas: 10 };
-    play(&Ground::new(Arc::new(model), "tool:1", "boss:1", &around).unwrap()).await;
+    let surroundings = TestSurroundings { max_replicas: 10 };
+    run_suite(&Fixture::new(Arc::new(model), "tool:1", "boss:1", &surroundings).unwrap()).await;
 }

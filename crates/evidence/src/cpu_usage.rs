@@ -196,7 +196,7 @@ mod tests {
     };
 
     #[test]
-    fn samples_are_percent_of_what_a_container_may_use() {
+    fn samples_are_percentages_of_the_limit_of_a_container() {
         let mut collector = UsageCollector::default();
         for used in [0.5, 1.9, 2.0, 0.4, 0.2] {
             collector.container(WORKER, "n1", used, 2.0, 2.0);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_samples_saturate_nothing() {
+    fn a_few_samples_are_not_enough_for_saturation() {
         let mut collector = UsageCollector::default();
         for _ in 0..4 {
             collector.node("n1", 100.0, 2.0);

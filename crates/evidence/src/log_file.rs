@@ -252,11 +252,11 @@ impl Tail {
     fn finish(self) -> String {
         let note = match (self.gap, self.dropped_lines) {
             (Some((before, after)), _) => format!(
-                "{before} stderr ... the log is too large: lines between {before} and {after} left out ...\n"
+                "{before} stderr ... the log is too large: lines between {before} and {after} were omitted ...\n"
             ),
             (None, 0) => String::new(),
             (None, lines) => format!(
-                "{} stderr ... {lines} lines ({} bytes) left out ...\n",
+                "{} stderr ... {lines} lines ({} bytes) omitted ...\n",
                 self.dropped_at, self.dropped_bytes
             ),
         };

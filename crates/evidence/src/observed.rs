@@ -34,7 +34,7 @@ pub struct Observed {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObservedSettings {
-    /// Seconds for each phase of bringing up a task; `None`: derived from the number of replicas.
+    /// Seconds for each phase of starting a task; `None`: derived from the number of replicas.
     pub orchestration_timeout: Option<u64>,
     /// Default limit of a test's duration, in seconds.
     pub max_duration: u64,

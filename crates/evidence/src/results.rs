@@ -168,7 +168,7 @@ impl Evidence {
     }
 
     /// Removes the remains of interrupted transfers.
-    pub async fn forget_incoming(&self, task: &TaskName, run: &str) {
+    pub async fn remove_incoming(&self, task: &TaskName, run: &str) {
         let incoming = self.run_dir(task, run).join("incoming");
         if let Err(error) = if_there(fs::remove_dir_all(&incoming).await) {
             tracing::warn!(%task, %error, "cannot remove `{}`", incoming.display());

@@ -72,7 +72,7 @@ async fn texts(evidence: &Evidence) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn lines_come_back_as_they_were() {
+async fn lines_are_read_back_unchanged() {
     let (_dir, evidence) = evidence(Caps {
         head: HEAD_BYTES,
         tail: TAIL_BYTES,
@@ -113,7 +113,7 @@ async fn a_large_log_keeps_its_beginning_and_its_end_and_reports_the_gap() {
             "line-0",
             "line-1",
             "line-2",
-            "... 6 lines (210 bytes) left out ...",
+            "... 6 lines (210 bytes) omitted ...",
             "line-9"
         ]
     );
@@ -121,7 +121,7 @@ async fn a_large_log_keeps_its_beginning_and_its_end_and_reports_the_gap() {
 }
 
 #[tokio::test]
-async fn a_log_that_just_fits_is_whole() {
+async fn a_log_of_exactly_the_limit_is_complete() {
     let (_dir, evidence) = small();
     let lines = (0..4)
         .map(|index| Ok(line(&format!("line-{index}"))))
@@ -131,7 +131,7 @@ async fn a_log_that_just_fits_is_whole() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_larger_than_the_end_is_not_dropped_in_silence() {
+async fn a_line_that_is_larger_than_the_end_is_not_dropped_silently() {
     let (_dir, evidence) = small();
     let mut lines: Vec<_> = (0..3)
         .map(|index| Ok(line(&format!("line-{index}"))))
@@ -139,14 +139,11 @@ async fn a_line_that_is_larger_than_the_end_is_not_dropped_in_silence() {
     lines.push(Ok(line(&"x".repeat(200))));
     keep(&evidence, lines).await.unwrap();
     let texts = texts(&evidence).await;
-    assert_eq!(
-        texts.last().unwrap(),
-        "... 1 lines (229 bytes) left out ..."
-    );
+    assert_eq!(texts.last().unwrap(), "... 1 lines (229 bytes) omitted ...");
 }
 
 #[tokio::test]
-async fn an_incomplete_log_is_kept_but_replaces_no_whole_one() {
+async fn an_incomplete_log_is_kept_but_never_replaces_a_complete_one() {
     let (dir, evidence) = small();
     let error = keep(&evidence, vec![Ok(line("half")), Err(broken())])
         .await
@@ -171,7 +168,7 @@ async fn an_incomplete_log_is_kept_but_replaces_no_whole_one() {
 }
 
 #[tokio::test]
-async fn logs_are_listed_by_role_and_number_and_nothing_else_is() {
+async fn only_logs_are_listed_by_role_and_number() {
     let (dir, evidence) = small();
     assert!(evidence.logs(&task(), "run").await.unwrap().is_empty());
     let sources = [
@@ -313,7 +310,7 @@ async fn the_end_of_a_huge_log_is_kept_without_reading_all_of_it() {
     assert!(numbers.is_sorted(), "{numbers:?}");
     assert!(numbers.len() < 50, "{numbers:?}");
     assert_eq!(notes.len(), 1, "{notes:?}");
-    assert!(notes[0].contains("left out ..."), "{notes:?}");
+    assert!(notes[0].contains("omitted ..."), "{notes:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Prints the report on some result files as JSON: `cargo run --example figures -- results.jtl errors.jtl`.
 //!
-//! With `--seconds` as the first argument it prints how long reading them took instead.
+//! With `--seconds` as the first argument, it prints the duration of reading instead.
 
 use atq_report::{Options, Tally};
 use std::error::Error;

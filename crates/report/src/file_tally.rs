@@ -52,7 +52,7 @@ impl FileTally {
     }
 
     /// An empty tally for other samples of the same file.
-    pub(crate) fn alike(&self) -> Self {
+    pub(crate) fn empty_like(&self) -> Self {
         Self::new(&self.worker, self.samples.windows())
     }
 

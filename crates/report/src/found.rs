@@ -7,7 +7,7 @@ const SOUND_ROWS: u64 = 20;
 /// Displayed characters of a value.
 const SHOWN_CHARS: usize = 40;
 
-/// The reason for which a row cannot be read.
+/// The reason why a row cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadRow {
     /// It cannot be split into fields.

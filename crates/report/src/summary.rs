@@ -45,7 +45,7 @@ impl Summary {
 
     /// True if the file can only be another form or a copy of the other one, from the same container. One
     /// form of a run may have been written slightly earlier than the other.
-    pub fn is_of_the_run_of(&self, other: &Self) -> bool {
+    pub fn is_same_run_as(&self, other: &Self) -> bool {
         let (one, two) = (self.total.samples, other.total.samples);
         match self.form == other.form {
             // The names of these files distinguish consecutive runs.
@@ -129,7 +129,7 @@ pub fn repeated(summaries: Vec<Option<&Summary>>) -> BTreeMap<usize, usize> {
         let run = counted.iter_mut().find(|(_, other, forms)| {
             // A run has one file of each form; a second one belongs to another run.
             let is_free = summary.form == other.form || !forms.contains(&summary.form);
-            is_free && summary.is_of_the_run_of(other)
+            is_free && summary.is_same_run_as(other)
         });
         match run {
             Some((of, _, forms)) => {

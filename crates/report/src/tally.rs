@@ -67,9 +67,9 @@ pub struct Finished {
     pub report: Report,
     /// The results of the time windows.
     pub windows: WindowResults,
-    /// Reasons for which the figures cannot be trusted, as sentences.
+    /// Reasons why the figures cannot be trusted, as sentences.
     pub doubts: Vec<String>,
-    /// Reasons for which samples may be missing, as sentences: truncated files, unreadable rows.
+    /// Reasons why samples may be missing, as sentences: truncated files, unreadable rows.
     pub gaps: Vec<String>,
 }
 
@@ -355,7 +355,7 @@ impl Tally {
         }
         if self.relative {
             report.series = Series::default();
-            windows.undate();
+            windows.remove_dates();
         } else if sums.is_dated() {
             report.started_at = rfc3339(sums.first_start);
             report.ended_at = rfc3339(sums.last_end);

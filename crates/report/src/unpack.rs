@@ -60,7 +60,7 @@ impl Unpack {
     /// Ends the file.
     ///
     /// # Errors
-    /// The reason for which the file could not be decompressed completely.
+    /// The reason why the file could not be decompressed completely.
     pub fn finish(&mut self, each: &mut impl FnMut(&[u8])) -> Result<(), String> {
         match self {
             Self::Plain => Ok(()),

@@ -81,7 +81,7 @@ pub struct WindowResults {
 
 impl WindowResults {
     /// Removes dates, for samples with timestamps relative to the start of the test.
-    pub(crate) fn undate(&mut self) {
+    pub(crate) fn remove_dates(&mut self) {
         self.windows
             .iter_mut()
             .for_each(|result| result.complete = false);
@@ -126,7 +126,7 @@ pub struct Watches {
     /// The requested windows.
     pub windows: Vec<Window>,
     watches: Vec<Watch>,
-    /// [`MAX_COUNTS`], or less in tests.
+    /// [`MAX_COUNTS`], or fewer in tests.
     most: usize,
 }
 
@@ -282,7 +282,7 @@ impl Watch {
             .values()
             .for_each(|second| content.enter(second));
         let value = content.value(self, result.window.metric, run.seconds().max(1e-3));
-        result.see(value, run.first_start / 1000);
+        result.observe(value, run.first_start / 1000);
     }
 
     /// The representative duration of a bucket: the longest, or the longest whole millisecond if all are whole.
@@ -303,7 +303,7 @@ impl Watch {
         }
         let mut at = first;
         loop {
-            result.see(content.value(self, metric, seconds), at * 1000);
+            result.observe(content.value(self, metric, seconds), at * 1000);
             let next = match content.samples {
                 // Skips a gap of any length in one step.
                 0 => self
@@ -330,15 +330,15 @@ impl Watch {
 }
 
 impl WindowResult {
-    fn see(&mut self, value: Option<f64>, at: u64) {
+    fn observe(&mut self, value: Option<f64>, at: u64) {
         let Some(value) = value else { return };
         self.windows += 1;
-        let seen = Extreme { value, at };
+        let extreme = Extreme { value, at };
         if self.min.is_none_or(|min| value < min.value) {
-            self.min = Some(seen);
+            self.min = Some(extreme);
         }
         if self.max.is_none_or(|max| value > max.value) {
-            self.max = Some(seen);
+            self.max = Some(extreme);
         }
     }
 }

@@ -24,7 +24,7 @@ const NO_TIMES: [&str; 10] = [
 ];
 
 #[test]
-fn every_figure_of_artillery_2_is_taken_over() {
+fn every_figure_of_artillery_2_is_reported() {
     let (source, report) = sound(REPORT);
     assert_eq!((source.format.as_str(), source.samples), ("artillery", 414));
     let total = json!({
@@ -87,7 +87,7 @@ fn plugins_make_no_difference() {
 }
 
 #[test]
-fn every_figure_of_artillery_1_is_taken_over() {
+fn every_figure_of_artillery_1_is_reported() {
     let (_, report) = sound(FIRST);
     // Mean and p90 of the 497 single latencies.
     let total = json!({
@@ -105,7 +105,7 @@ fn every_figure_of_artillery_1_is_taken_over() {
 }
 
 #[test]
-fn artillery_2_in_the_layout_of_artillery_1_does_not_tell_the_rate() {
+fn artillery_2_in_the_layout_of_artillery_1_has_no_rate() {
     let (_, report) = sound(LEGACY);
     let total = json!({
         "samples": 405, "errors": 33, "min": 0, "max": 112, "mean": 9, "p50": 1, "p90": 30.9,
@@ -116,7 +116,7 @@ fn artillery_2_in_the_layout_of_artillery_1_does_not_tell_the_rate() {
 }
 
 #[test]
-fn errors_of_requests_with_a_response_are_counted_and_said() {
+fn errors_of_requests_with_a_response_are_counted_and_noted() {
     let text = r#"{"aggregate": {"counters": {"vusers.created": 5, "http.requests": 10, "http.responses": 9,
         "http.codes.200": 8, "http.codes.404": 1, "errors.ETIMEDOUT": 1, "errors.Failed capture or match": 2},
         "summaries": {}}, "intermediate": []}"#;

@@ -150,7 +150,7 @@ fn every_reported_file_gives_the_right_figures() {
 }
 
 #[test]
-fn the_figures_do_not_depend_on_how_the_bytes_come() {
+fn the_figures_do_not_depend_on_the_chunk_size() {
     for case in cases() {
         let whole = report(&case.files);
         for size in [1, 7, 1000] {

@@ -74,7 +74,7 @@ fn times_and_active_users_are_reported() {
 }
 
 #[test]
-fn logs_may_come_in_any_portions_and_packed() {
+fn logs_may_be_chunked_and_compressed() {
     for name in LOGS {
         assert_same_in_portions_and_packed(&log(name));
     }

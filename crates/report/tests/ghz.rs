@@ -140,7 +140,7 @@ fn documents_of_any_length_are_read() {
 }
 
 #[test]
-fn rows_tell_neither_times_nor_labels() {
+fn rows_have_neither_times_nor_labels() {
     let report = report("ghz/ghz.csv");
     let wanted = Expected {
         throughput: 0.0,

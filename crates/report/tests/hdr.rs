@@ -47,7 +47,7 @@ fn every_figure_of_a_log_is_that_of_the_library() {
 }
 
 #[test]
-fn a_table_tells_its_percentiles_in_both_forms() {
+fn a_table_has_its_percentiles_in_both_forms() {
     let theirs = &expected("hdr/expected.json")["table"];
     let unknown = ["errors", "errorPercent", "throughput"];
     let bytes = ["receivedBytes", "sentBytes"];
@@ -74,7 +74,7 @@ fn a_table_tells_its_percentiles_in_both_forms() {
 }
 
 #[test]
-fn files_may_come_in_any_portions_and_packed() {
+fn files_may_be_chunked_and_compressed() {
     for name in [LOG, "hdr/percentiles.txt", "hdr/percentiles.csv"] {
         assert_same_in_portions_and_packed(name);
     }
@@ -112,11 +112,14 @@ fn an_undecodable_line_is_reported() {
     assert!((1000..1183).contains(&report.total.samples));
     let of_fractions = text.replacen("HISTFAAAAKZ42", "DHISTwAAAAMAA", 1);
     let problem = read(LOG, of_fractions.as_bytes()).0.problem.unwrap();
-    assert!(problem.contains("another encoding than V2"), "{problem}");
+    assert!(
+        problem.contains("its encoding is not version 2"),
+        "{problem}"
+    );
 }
 
 #[test]
-fn a_log_is_known_without_its_comments() {
+fn a_log_is_detected_without_its_comments() {
     let text = String::from_utf8(fixture(LOG)).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with(['#', '"']));
     let bare = lines.collect::<Vec<&str>>().join("\r\n") + "\r\n";

@@ -57,7 +57,7 @@ fn a_run_without_responses_has_no_rows_and_a_note() {
 }
 
 #[test]
-fn an_old_csv_tells_neither_statuses_nor_times() {
+fn an_old_csv_has_neither_statuses_nor_times() {
     let old: String = text("hey/home.csv")
         .lines()
         .map(|line| line.rsplitn(3, ',').last().unwrap().to_owned() + "\n")
@@ -73,7 +73,7 @@ fn an_old_csv_tells_neither_statuses_nor_times() {
 }
 
 #[test]
-fn the_summary_is_taken_over() {
+fn the_summary_is_reported() {
     let home = report("hey/home.txt");
     let wanted = Expected {
         throughput: 1836.4219,

@@ -20,7 +20,7 @@ fn names(report: &atq_report::Report) -> Vec<&str> {
 }
 
 #[test]
-fn every_figure_of_the_dashboard_is_taken_over() {
+fn every_figure_of_the_dashboard_is_reported() {
     let (source, report) = sound(DASHBOARD);
     assert_eq!(
         (source.format.as_str(), source.samples),
@@ -51,7 +51,7 @@ fn every_figure_of_the_dashboard_is_taken_over() {
 }
 
 #[test]
-fn the_dashboard_of_an_older_version_lacks_the_median_and_of_no_sample_the_times() {
+fn an_older_dashboard_has_no_median_and_an_empty_one_no_times() {
     let text = String::from_utf8(fixture(DASHBOARD)).unwrap();
     let old: String = text
         .lines()
@@ -73,7 +73,7 @@ fn the_dashboard_of_an_older_version_lacks_the_median_and_of_no_sample_the_times
 }
 
 #[test]
-fn every_figure_of_the_aggregate_report_is_taken_over() {
+fn every_figure_of_the_aggregate_report_is_reported() {
     let (source, report) = sound(AGGREGATE);
     assert_eq!(
         (source.format.as_str(), source.samples),
@@ -96,7 +96,7 @@ fn every_figure_of_the_aggregate_report_is_taken_over() {
 }
 
 #[test]
-fn every_figure_of_the_summary_report_is_taken_over() {
+fn every_figure_of_the_summary_report_is_reported() {
     let (source, report) = sound(SUMMARY);
     assert_eq!(
         (source.format.as_str(), source.samples),
@@ -123,7 +123,7 @@ fn every_figure_of_the_summary_report_is_taken_over() {
 }
 
 #[test]
-fn other_headers_and_percentiles_of_the_aggregate_report_are_known() {
+fn other_headers_and_percentiles_of_the_aggregate_report_are_supported() {
     let old = "Label,# Samples,Average,Median,80% Line,90% Line,Min,Maximum,Error %,Throughput,KB/sec\r\n\
                a,10,5,4,6,7,1,9,50.00%,2.5/sec,1.0\r\n\
                TOTAL,20000,5,4,6,7,1,9,33.33%,90.0/min,1.0\r\n";

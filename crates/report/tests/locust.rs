@@ -82,7 +82,7 @@ fn a_truncated_list_is_reported_and_not_counted() {
 }
 
 #[test]
-fn a_list_that_is_not_of_locust_is_something_else() {
+fn a_list_of_another_program_is_not_one_of_locust() {
     for text in [
         "[]",
         "[ ]\n",

@@ -51,7 +51,7 @@ fn rows_are_samples_whose_times_count_from_the_start_of_the_test() {
 }
 
 #[test]
-fn the_summary_is_taken_over() {
+fn the_summary_is_reported() {
     let all = report("oha/oha.json");
     let wanted = Expected {
         samples: 300,
@@ -106,7 +106,7 @@ fn the_summary_is_taken_over() {
 }
 
 #[test]
-fn requests_that_the_end_of_the_run_ended_are_not_counted() {
+fn requests_in_progress_at_the_end_of_the_run_are_not_counted() {
     let report = report("oha/deadline.json");
     let wanted = Expected {
         samples: 97,

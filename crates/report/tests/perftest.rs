@@ -77,7 +77,7 @@ fn figures_that_are_not_measured_have_no_label() {
 }
 
 #[test]
-fn refused_messages_are_errors_and_runs_that_are_appended_begin_anew() {
+fn refused_messages_are_errors_and_appended_runs_are_separate() {
     let text = String::from_utf8(fixture("perftest/confirm.csv")).unwrap();
     let refused = text.replace("570,,570,0,469", "570,,370,200,469");
     let (_, report) = read("p.csv", refused.as_bytes());

@@ -251,7 +251,7 @@ fn points_of_k6_agree_with_its_summary() {
 }
 
 #[test]
-fn samples_win_over_a_summary_of_the_same_run() {
+fn samples_take_precedence_over_a_summary_of_the_same_run() {
     let report = report(&["k6/summary-export-p99.json", "k6/points.csv"]);
     assert_eq!(report.total.samples, report.sources[1].samples);
     assert!(report.notes.iter().any(|note| note.contains("not counted")));

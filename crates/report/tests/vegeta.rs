@@ -75,7 +75,7 @@ fn a_zone_and_missing_bodies_change_nothing() {
 }
 
 #[test]
-fn vegetas_report_is_taken_over() {
+fn vegetas_report_is_read() {
     let report = report("vegeta/report.json");
     let wanted = Expected {
         p50: 1.197077,
@@ -181,7 +181,7 @@ fn older_forms_have_fewer_columns_and_names() {
 
 #[test]
 fn truncated_files_keep_the_decoded_samples() {
-    // Truncated as by a kill; counted by hand.
+    // Truncated, as after a kill; the samples were counted manually.
     let (source, report) = read("results.bin", &fixture("vegeta/results.bin")[..30_011]);
     assert_eq!((report.total.samples, report.total.errors), (141, 13));
     assert_eq!(
@@ -216,7 +216,7 @@ fn a_last_message_truncated_anywhere_is_reported() {
 }
 
 #[test]
-fn bodies_of_any_length_are_passed_over() {
+fn bodies_of_any_length_are_skipped() {
     let body = "QUJD".repeat(3_000_000);
     let json = text("vegeta/results.json").replace("d2VsY29tZSBob21lCg==", &body);
     let lines: Vec<&str> = json.lines().take(4).collect();

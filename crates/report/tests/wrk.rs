@@ -28,7 +28,7 @@ fn assert_known(name: &str, known: &Value, missing: &[&str]) {
 }
 
 #[test]
-fn wrk_tells_percentiles_with_latency_only() {
+fn wrk_has_percentiles_only_with_latency() {
     assert_known(
         "latency",
         &json!({"samples": 15794, "errors": 0, "throughput": 5258.42, "mean": 1.39, "max": 26.66,
@@ -72,7 +72,7 @@ fn socket_errors_are_failed_samples() {
 }
 
 #[test]
-fn wrk2_tells_all_percentiles_of_its_spectrum() {
+fn wrk2_has_all_percentiles_of_its_spectrum() {
     assert_known(
         "wrk2-latency",
         &json!({"samples": 402, "errors": 0, "throughput": 100.32, "min": 1.654, "mean": 4.619, "max": 10.247,
@@ -120,7 +120,7 @@ fn the_calibration_of_wrk2_is_not_in_its_times() {
 }
 
 #[test]
-fn of_both_latencies_of_wrk2_the_corrected_one_is_taken() {
+fn the_corrected_latencies_of_wrk2_are_used() {
     assert_known(
         "wrk2-uncorrected",
         &json!({"samples": 400, "errors": 0, "throughput": 99.66, "min": 26.207, "mean": 31.966, "max": 40.351,
@@ -137,7 +137,7 @@ fn of_both_latencies_of_wrk2_the_corrected_one_is_taken() {
 }
 
 #[test]
-fn timeouts_are_errors_but_no_further_samples() {
+fn timeouts_are_errors_but_not_additional_samples() {
     let text = String::from_utf8(fixture("wrk/socket-errors.txt")).unwrap();
     let text = text.replace("timeout 0", "timeout 7");
     let (source, report) = read("wrk.txt", text.as_bytes());
@@ -147,7 +147,7 @@ fn timeouts_are_errors_but_no_further_samples() {
 }
 
 #[test]
-fn output_may_come_in_any_portions_and_packed() {
+fn output_may_be_chunked_and_compressed() {
     for name in ["latency", "mixed", "wrk2-uncorrected", "wrk2-long"] {
         assert_same_in_portions_and_packed(&format!("wrk/{name}.txt"));
     }

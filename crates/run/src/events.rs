@@ -1,7 +1,7 @@
 //! Follows the history of a task: the existing events, then new ones, each exactly once.
 
 use super::Orchestrator;
-use atq_store::{Standing, Store, StoreError};
+use atq_store::{Store, StoreError, StoredState};
 use atq_task::event::Record;
 use atq_task::spec::TaskName;
 use futures_util::stream::{self, BoxStream};
@@ -98,14 +98,14 @@ fn updates_after(
     run: &str,
     after: u64,
 ) -> Result<(VecDeque<HistoryUpdate>, bool), StoreError> {
-    let standing = || -> Result<Option<Standing>, StoreError> {
-        let found = store.standing(name)?;
-        Ok(found.filter(|standing| standing.state.run == run))
+    let load = || -> Result<Option<StoredState>, StoreError> {
+        let found = store.load_state(name)?;
+        Ok(found.filter(|stored| stored.state.run == run))
     };
     let records = store.history_after(name, after)?;
     // Checked after the history was read: if the run still exists, the events are its own and not those of a new
     // task with the same name.
-    let Some(found) = standing()? else {
+    let Some(found) = load()? else {
         return Ok(([HistoryUpdate::Deleted].into(), true));
     };
     let last_seq = records.last().map_or(after, |last| last.seq);
@@ -114,7 +114,7 @@ fn updates_after(
     let is_over = found.state.is_done()
         && !found.desired.is_deleted()
         && last_seq >= found.state.seq
-        && standing()?.is_some();
+        && load()?.is_some();
     Ok((
         records.into_iter().map(HistoryUpdate::Event).collect(),
         is_over,

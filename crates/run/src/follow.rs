@@ -138,7 +138,7 @@ impl Following {
 
     fn state(&self) -> Result<Option<State>, StoreError> {
         let store = &self.orchestrator.shared.store;
-        let stored = store.standing(&self.view.spec.name)?;
+        let stored = store.load_state(&self.view.spec.name)?;
         let own = stored.filter(|stored| stored.state.run == self.view.state.run);
         Ok(own.map(|stored| stored.state))
     }

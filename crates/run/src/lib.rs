@@ -44,7 +44,7 @@ pub use settings::Settings;
 pub use shared::Shared;
 
 use atq_engine::Facts;
-use atq_store::{Standing, Store, StoreError, Stored};
+use atq_store::{Store, StoreError, Stored, StoredState};
 use atq_task::event::{Event, Failure, FailureCode, Record, WorkerStatus};
 use atq_task::machine;
 use atq_task::spec::{TaskName, TaskSpec};
@@ -68,7 +68,7 @@ struct ActiveTask {
 
 impl ActiveTask {
     /// Whether the driver runs. A driver that panicked has dropped its sender.
-    fn is_driven(&self) -> bool {
+    fn has_driver(&self) -> bool {
         !*self.ended.borrow() && self.ended.has_changed().is_ok()
     }
 }
@@ -172,7 +172,7 @@ impl Orchestrator {
         let now = self.shared.clock.now();
         let read = self.shared.store.reading(move |store| {
             let mut listed = Vec::new();
-            store.each_standing(|name, Standing { state, .. }| {
+            store.each_state(|name, StoredState { state, .. }| {
                 if wanted(&state, now) {
                     listed.push(Listed {
                         created_at: state.created_at,
@@ -201,7 +201,7 @@ impl Orchestrator {
     /// Starts a driver for a task unless it has one.
     fn drive(&self, name: &TaskName) -> Result<(), StoreError> {
         let mut active = self.active.lock();
-        if active.get(name).is_some_and(ActiveTask::is_driven) {
+        if active.get(name).is_some_and(ActiveTask::has_driver) {
             return Ok(());
         }
         let Some(mut stored) = self.shared.store.load(name)? else {

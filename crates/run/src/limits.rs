@@ -122,7 +122,7 @@ pub fn failure(state: &State, control: RunControl) -> Option<Failure> {
         Expiry::Lease => (
             FailureCode::LeaseExpired,
             format!(
-                "the client did not renew the lease of the run within {} s; it has probably died",
+                "the client did not renew the lease of the run within {} s and has probably ended",
                 seconds(state.terms.lease())
             ),
             "a client that starts a run with a lease must renew it with POST /task/{id}/lease",

@@ -214,7 +214,7 @@ fn report_kept(shared: &Shared, found: &FoundObjects) {
         "found {} object(s) of {} run(s) that are not in the store (was the data directory lost?): `--adopt-orphans=keep` keeps them; a start without it removes them, or use: {}",
         all.len(),
         found.runs.len(),
-        shared.engine.by_hand(&all)
+        shared.engine.removal_commands(&all)
     );
 }
 

@@ -2,7 +2,7 @@
 //! have been interrupted at any point.
 
 use super::Orchestrator;
-use atq_store::{Damage, Standing, Store, StoreError};
+use atq_store::{Damage, Store, StoreError, StoredState};
 use atq_task::spec::TaskName;
 use atq_task::state::Step;
 use atq_task::timestamp::Timestamp;
@@ -73,18 +73,18 @@ struct OpenTask {
 
 fn open_tasks(store: &Store) -> Result<Vec<OpenTask>, StoreError> {
     let mut open = Vec::new();
-    store.each_standing(|name, standing| {
-        if is_open(&standing) {
+    store.each_state(|name, task| {
+        if is_open(&task) {
             open.push(OpenTask {
                 name: name.clone(),
-                step: standing.state.step,
-                created_at: standing.state.created_at,
+                step: task.state.step,
+                created_at: task.state.created_at,
             });
         }
     })?;
     Ok(open)
 }
 
-fn is_open(task: &Standing) -> bool {
+fn is_open(task: &StoredState) -> bool {
     !task.state.is_done() || task.desired.is_deleted() || !task.state.leftovers.is_empty()
 }

@@ -144,7 +144,7 @@ impl Orchestrator {
     /// Blocks.
     fn ended_tasks(&self) -> anyhow::Result<Vec<EndedTask>> {
         let mut ended = Vec::new();
-        self.shared.store.each_standing(|name, task| {
+        self.shared.store.each_state(|name, task| {
             let state = task.state;
             if state.is_done() && state.leftovers.is_empty() {
                 ended.push(EndedTask {

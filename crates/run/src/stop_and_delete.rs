@@ -53,7 +53,7 @@ pub enum ControlError {
 /// Options of a stop or delete.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StopOptions {
-    /// The key of the client. A request with a key only ends runs that were started with it.
+    /// The key of the client. A request with a key ends only runs that were started with it.
     pub key: Option<Key>,
     /// Whether containers are killed without grace period.
     pub force: bool,
@@ -146,13 +146,10 @@ impl Orchestrator {
     async fn request(&self, name: &TaskName, desired: Desired) -> Result<(), StoreError> {
         let store = &self.shared.store;
         // `None`: the task was deleted in between.
-        let Some(standing) = store.read_task(name, Store::standing).await? else {
+        let Some(task) = store.read_task(name, Store::load_state).await? else {
             return Ok(());
         };
-        let Some(stored) = store
-            .set_desired(name, standing.desired.and(desired))
-            .await?
-        else {
+        let Some(stored) = store.set_desired(name, task.desired.and(desired)).await? else {
             return Ok(());
         };
         if let Some(active) = self.active.lock().get(name) {
@@ -165,7 +162,7 @@ impl Orchestrator {
     }
 }
 
-/// A client with a key only ends its own runs. Requests without a key may end every run.
+/// A client with a key ends only its own runs. Requests without a key may end every run.
 pub(super) fn check_key(view: &View, key: Option<&Key>) -> Result<(), ControlError> {
     match key.is_none() || view.state.terms.key.as_ref() == key {
         true => Ok(()),

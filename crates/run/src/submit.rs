@@ -113,11 +113,11 @@ impl Orchestrator {
     pub async fn submit(
         &self,
         payload: &Value,
-        around: &SubmitContext<'_>,
+        context: &SubmitContext<'_>,
         terms: Terms,
     ) -> Result<Submitted, SubmitError> {
         let spec =
-            TaskSpec::parse(payload, around).map_err(|faults| SubmitError::Faulty { faults })?;
+            TaskSpec::parse(payload, context).map_err(|faults| SubmitError::Faulty { faults })?;
         let known = self.shared.store.read_task(&spec.name, Store::load);
         if let Some(stored) = known.await? {
             return self.existing(&spec, &terms, stored);

@@ -111,7 +111,7 @@ impl Store {
         Ok(())
     }
 
-    /// The reason for which [`Store::repair`] found the task damaged.
+    /// The reason why [`Store::repair`] found the task damaged.
     pub(super) fn damage_of(&self, name: &TaskName) -> Option<String> {
         self.damaged.lock().get(name.as_str()).cloned()
     }
@@ -123,7 +123,7 @@ impl Store {
     pub fn known(&self) -> Result<KnownRuns, StoreError> {
         let run = |task: &String| {
             let name = TaskName::parse(task).ok()?;
-            Some(self.standing(&name).ok()??.state.run)
+            Some(self.load_state(&name).ok()??.state.run)
         };
         let names = self.all_names()?.into_iter();
         Ok(names.map(|task| (task.clone(), run(&task))).collect())

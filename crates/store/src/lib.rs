@@ -1,7 +1,7 @@
 //! The embedded store for tasks and their histories.
 //!
 //! - [`Store`]: creates tasks, appends events, and returns definitions, states and histories;
-//! - [`Stored`], [`Standing`]: a task as it is stored; [`StoreError`]: failed operations;
+//! - [`Stored`], [`StoredState`]: a task as it is stored; [`StoreError`]: failed operations;
 //! - [`Exported`], [`Checked`], [`Damage`]: export, import and check of a store.
 //!
 //! The crate alone depends on `sled`. It must not depend on an engine, on HTTP or on the driver.
@@ -95,7 +95,7 @@ pub struct Stored {
 
 /// The state of a task without its definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct StoredState {
     /// The state of its run.
     pub state: State,
     /// The desired state.
@@ -270,10 +270,10 @@ impl Store {
             }
             // An unreadable value is replaced.
             let present: Desired = store.read(&key).ok().flatten().unwrap_or_default();
-            let wish = present.max(desired);
-            store.db()?.insert(&key, encode(&wish)?)?;
+            let desired = present.max(desired);
+            store.db()?.insert(&key, encode(&desired)?)?;
             store.sync()?;
-            Ok(Some(wish))
+            Ok(Some(desired))
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use super::panics::catch_panic;
 use super::{
-    Standing, Store, StoreError, Stored, brief, brief_key, desired_key, event_key, event_prefix,
+    Store, StoreError, Stored, StoredState, brief, brief_key, desired_key, event_key, event_prefix,
     records, spec_key, state_key,
 };
 use atq_task::event::Record;
@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::load`].
-    pub fn standing(&self, name: &TaskName) -> Result<Option<Standing>, StoreError> {
+    pub fn load_state(&self, name: &TaskName) -> Result<Option<StoredState>, StoreError> {
         self.guarded(name, || {
             if !self.db()?.contains_key(spec_key(name))? {
                 return Ok(None);
@@ -49,7 +49,7 @@ impl Store {
                 return Ok(None);
             };
             let desired = self.read(&desired_key(name))?.unwrap_or_default();
-            Ok(Some(Standing { state, desired }))
+            Ok(Some(StoredState { state, desired }))
         })
     }
 
@@ -105,39 +105,39 @@ impl Store {
             .collect())
     }
 
-    /// Calls `see` with each readable task, without environments, sorted by name. Damaged tasks are skipped, so that they
+    /// Calls `visit` with each readable task, without environments, sorted by name. Damaged tasks are skipped, so that they
     /// do not hide the others.
     ///
     /// # Errors
     /// When the tasks cannot be listed.
-    pub fn each_brief(&self, see: impl FnMut(Stored)) -> Result<(), StoreError> {
-        self.each_with(|name| self.load_brief(name), see)
+    pub fn each_brief(&self, visit: impl FnMut(Stored)) -> Result<(), StoreError> {
+        self.each_with(|name| self.load_brief(name), visit)
     }
 
-    /// Calls `see` with the state of each readable task; otherwise as [`Store::each_brief`].
+    /// Calls `visit` with the state of each readable task; otherwise as [`Store::each_brief`].
     ///
     /// # Errors
     /// When the tasks cannot be listed.
-    pub fn each_standing(
+    pub fn each_state(
         &self,
-        mut see: impl FnMut(&TaskName, Standing),
+        mut visit: impl FnMut(&TaskName, StoredState),
     ) -> Result<(), StoreError> {
         let read = |name: &TaskName| {
-            let standing = self.standing(name)?;
-            Ok(standing.map(|standing| (name.clone(), standing)))
+            let stored = self.load_state(name)?;
+            Ok(stored.map(|stored| (name.clone(), stored)))
         };
-        self.each_with(read, |(name, standing)| see(&name, standing))
+        self.each_with(read, |(name, stored)| visit(&name, stored))
     }
 
     /// Loads one task at a time: a thousand at once would dominate the memory usage.
     fn each_with<T>(
         &self,
         read: impl Fn(&TaskName) -> Result<Option<T>, StoreError>,
-        mut see: impl FnMut(T),
+        mut visit: impl FnMut(T),
     ) -> Result<(), StoreError> {
         for name in self.names()? {
             match read(&name) {
-                Ok(found) => found.into_iter().for_each(&mut see),
+                Ok(found) => found.into_iter().for_each(&mut visit),
                 Err(error @ StoreError::Damaged { .. }) => tracing::debug!(%error, "skipped"),
                 Err(error) => return Err(error),
             }

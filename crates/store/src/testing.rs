@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 pub struct CrashPoint {
     seq: Arc<AtomicU64>,
     reached: Arc<Notify>,
-    go_on: Arc<Notify>,
+    resume: Arc<Notify>,
 }
 
 impl CrashPoint {
@@ -30,14 +30,14 @@ impl CrashPoint {
     }
 
     /// Lets the driver continue.
-    pub fn go_on(&self) {
-        self.go_on.notify_one();
+    pub fn resume(&self) {
+        self.resume.notify_one();
     }
 
     pub(super) async fn after(&self, seq: u64) {
         if self.seq.load(Ordering::SeqCst) == seq {
             self.reached.notify_one();
-            self.go_on.notified().await;
+            self.resume.notified().await;
         }
     }
 }

@@ -232,17 +232,17 @@ async fn one_of_many_concurrent_creations_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_desired_state_never_goes_back() {
+async fn the_desired_state_is_never_weakened() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     for round in 0..20 {
         let spec = spec(&format!("task-{round}"));
         fill(&store, &spec, 0).await;
-        let wishes = [Desired::Stopped, Desired::Deleted, Desired::Stopped].map(|wish| {
+        let requests = [Desired::Stopped, Desired::Deleted, Desired::Stopped].map(|desired| {
             let (store, name) = (store.clone(), spec.name.clone());
-            tokio::spawn(async move { store.set_desired(&name, wish).await.unwrap() })
+            tokio::spawn(async move { store.set_desired(&name, desired).await.unwrap() })
         });
-        futures_util::future::join_all(wishes).await;
+        futures_util::future::join_all(requests).await;
         assert_eq!(
             store.load(&spec.name).unwrap().unwrap().desired,
             Desired::Deleted
@@ -251,7 +251,7 @@ async fn a_desired_state_never_goes_back() {
 }
 
 #[tokio::test]
-async fn neither_a_removed_task_nor_a_late_wish_leaves_a_key() {
+async fn neither_a_removed_task_nor_a_late_request_leaves_a_key() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let spec = spec("one");
@@ -378,7 +378,7 @@ fn a_store_in_use_and_a_broken_one_cause_different_errors() {
 }
 
 #[test]
-fn a_store_of_another_format_is_left_alone() {
+fn a_store_of_another_format_is_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     store.db().unwrap().insert("meta/format", "7").unwrap();

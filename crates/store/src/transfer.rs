@@ -46,7 +46,7 @@ pub struct Checked {
     pub problems: Vec<Damage>,
 }
 
-/// The reason for which an import was refused. Nothing has been stored then.
+/// The reason why an import was refused. Nothing has been stored then.
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// The store has tasks.

@@ -304,7 +304,7 @@ fn unmeasured(criteria: &[Criterion], readings: &[Reading]) -> Vec<String> {
             let hint = match labels.len() {
                 0 => String::new(),
                 1..=MAX_LISTED => format!("; {}", nearest(label, &labels)),
-                _ => among_many(label, &labels),
+                _ => other_labels_hint(label, &labels),
             };
             Some(format!(
                 "no sample has the label `{}` of the criterion `{criterion}`{hint}",
@@ -320,7 +320,7 @@ fn unmeasured(criteria: &[Criterion], readings: &[Reading]) -> Vec<String> {
 }
 
 /// A hint for more labels than can be listed.
-fn among_many(label: &str, labels: &[&str]) -> String {
+fn other_labels_hint(label: &str, labels: &[&str]) -> String {
     match nearest(label, labels) {
         hint if hint.starts_with("did you mean") => format!("; {hint}"),
         _ => format!("; there are {} other labels", labels.len()),

@@ -437,7 +437,7 @@ async fn numbers_may_be_written_with_a_point() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_away_changes_nothing() {
+async fn a_disconnected_client_does_not_cancel_its_delete() {
     let director = Director::new().await;
     director.put(&payload("left")).await;
     director

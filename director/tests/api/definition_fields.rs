@@ -183,7 +183,7 @@ async fn all_faults_of_these_fields_are_reported_at_once() {
     master.stopGracePeriod is -1; expected a whole number from 0 to 3600
     worker.resources.limits.cpus is 0; expected a number of processors from 0.01 to 1024
     worker.resources.limits.memory is `1k`; expected 6 MiB to 8 PiB, as a whole number of bytes or with a unit like `512m` or `2GiB`
-    worker.placement.constraints[0] `node.rol==a` asks for `node.rol`; did you mean `node.role`?
+    worker.placement.constraints[0] `node.rol==a` has the unknown key `node.rol`; did you mean `node.role`?
     worker.placement.constraints[1] `b` has 0 operators; expected one `==` or `!=`, as in `node.role==worker`
     worker.labels has the key `a b`; expected one without blanks
     worker.labels.com.atq.task cannot be set; labels that start with `com.atq.` belong to the Director

@@ -30,7 +30,7 @@ pub fn check_committed(file: &str, generate: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn it_is_what_is_committed() {
+fn the_description_equals_the_committed_file() {
     check_committed("api-spec/openapi.json", |_| {
         document().to_pretty_json().unwrap() + "\n"
     });
@@ -114,7 +114,7 @@ fn collect<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
 
 /// All examples are valid requests or responses.
 #[test]
-fn its_examples_are_valid() {
+fn the_examples_are_valid() {
     let document = serde_json::to_value(document()).unwrap();
     let mut checked = 0;
     for item in document["paths"].as_object().unwrap().values() {
@@ -167,7 +167,7 @@ fn check_example(media: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn its_pages_are_served() {
+async fn the_pages_of_the_description_are_served() {
     let director = Director::new().await;
     let document = director.get("/api-docs/openapi.json").await;
     assert_eq!(document.status, StatusCode::OK);

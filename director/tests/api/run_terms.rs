@@ -21,7 +21,7 @@ async fn put(director: &Director, query: &str, key: &str, payload: &Value) -> An
 }
 
 #[tokio::test]
-async fn clients_with_a_key_learn_who_started_the_run() {
+async fn the_response_to_a_key_has_who_started_the_run() {
     let director = Director::new().await;
     let task = payload("shared-run");
     let first = put(&director, "", "\"pipeline-1\"", &task).await;

@@ -155,7 +155,7 @@ fn with_table(text: &str, object: &str, table: &str) -> String {
 }
 
 #[test]
-fn it_is_what_is_committed() {
+fn the_description_equals_the_committed_file() {
     let schemas = Schemas::new();
     check_committed(PAGE, |text| {
         let tables = TABLES
@@ -168,7 +168,7 @@ fn it_is_what_is_committed() {
 }
 
 #[test]
-fn its_defaults_are_true() {
+fn the_declared_defaults_are_correct() {
     let mut checked = 0;
     let absent = payload(&[("/worker/fileid", json!(BUNDLE))]);
     for (object, at) in TABLES {

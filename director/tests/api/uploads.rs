@@ -233,7 +233,7 @@ async fn the_rest_of_a_refused_body_is_read_up_to_a_limit() {
 }
 
 #[tokio::test]
-async fn a_client_that_expects_continue_is_refused_unread() {
+async fn a_client_that_expects_continue_is_refused_before_it_sends() {
     let director = Director::with("limits: {uploadBytes: 100000}\n").await;
     let (body, taken) = pieces(Vec::new(), 100);
     let mut request = form_request(body);

@@ -18,7 +18,7 @@ async fn addresses_are_sorted_numerically_and_distinct() {
 }
 
 #[tokio::test]
-async fn the_body_is_json_unless_csv_is_asked_for() {
+async fn the_body_is_json_unless_csv_is_requested() {
     let (_dns, sidecar) = dns_and_sidecar(Answer::Records(shuffled(3))).await;
     let csv = ("text/csv", "10.0.0.2,10.0.0.3,10.0.0.4");
     let json = ("application/json", r#"["10.0.0.2","10.0.0.3","10.0.0.4"]"#);

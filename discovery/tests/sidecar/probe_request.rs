@@ -179,7 +179,7 @@ async fn a_worker_that_accepts_without_responding_passes_tcp_but_not_http() {
     let silent = not_ready(FIRST, "no HTTP answer within 1 s");
     assert_eq!(outcomes, json!([silent]));
     let outcomes = probe(&http(&[FIRST], port, 0.2)).await;
-    let early = not_ready(FIRST, "no answer before the time was up");
+    let early = not_ready(FIRST, "no answer before the deadline");
     assert_eq!(outcomes, json!([early]));
 }
 
@@ -203,7 +203,7 @@ async fn addresses_not_tried_before_the_timeout_are_reported() {
     // All except the concurrent attempts.
     let untried = reasons
         .iter()
-        .filter(|one| one["reason"] == "not tried before the time was up");
+        .filter(|one| one["reason"] == "not tried before the deadline");
     assert_eq!(untried.count(), 36);
 }
 
@@ -219,7 +219,7 @@ async fn two_thousand_addresses_are_probed() {
 }
 
 #[tokio::test]
-async fn bodies_have_room_for_the_maximum_of_addresses_and_a_limit() {
+async fn bodies_may_have_the_maximum_of_addresses_and_are_limited() {
     let (_closed, port) = reserve_port([FIRST]);
     let most = vec![Ipv4Addr::new(127, 100, 100, 100); 4_000];
     let outcomes = probe(&tcp(&most, port, 0.0)).await;

@@ -109,7 +109,7 @@ async fn demo(root: &Path, dir: &Path) -> Result<()> {
     say(begun, "nothing of the test is left in Docker");
     let pid = director.leave_running();
     std::fs::write(dir.join("director.pid"), pid.to_string())?;
-    where_next(&client, dir, pid);
+    print_next_command(&client, dir, pid);
     println!("\ndemo passed in {:.1} s", begun.elapsed().as_secs_f64());
     try_next(&client)?;
     Ok(())
@@ -361,7 +361,7 @@ fn number(fields: &BTreeMap<&str, &str>, name: &str) -> Result<u64> {
         .with_context(|| format!("`{name}` is `{text}`; expected a number"))
 }
 
-fn where_next(client: &Client, dir: &Path, pid: u32) {
+fn print_next_command(client: &Client, dir: &Path, pid: u32) {
     let (url, dir) = (
         &client.url,
         dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf()),

@@ -1,7 +1,7 @@
 //! Runs on a Swarm of three nodes, some of which are lost, drained or restarted meanwhile.
 //!
 //! The nodes are created once, and the scenarios run on them one after the other. After a failed scenario the nodes are
-//! recreated, and the others still run. `ATQ_STORY=text` selects the scenarios whose name contains that text.
+//! recreated, and the others still run. `ATQ_SCENARIO=text` selects the scenarios whose name contains that text.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod bundle_delivery;
@@ -90,7 +90,7 @@ impl Runner {
         let nodes = Nodes::up().await?;
         Ok(Self {
             nodes,
-            only: std::env::var("ATQ_STORY").ok(),
+            only: std::env::var("ATQ_SCENARIO").ok(),
             count: 0,
             failures: Vec::new(),
         })
@@ -122,7 +122,7 @@ impl Runner {
     fn finish(self) -> Result<()> {
         ensure!(
             self.count > 0,
-            "no scenario name contains the text of ATQ_STORY"
+            "no scenario name contains the text of ATQ_SCENARIO"
         );
         ensure!(self.failures.is_empty(), "{}", self.failures.join("\n"));
         Ok(())

@@ -154,7 +154,7 @@ async fn until_gone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn every_example_passes_as_its_readme_says() -> Result<()> {
+async fn every_example_passes_with_the_commands_of_its_readme() -> Result<()> {
     let fixture = Fixture::start("test-examples").await?;
     let client = fixture.client();
     let setup = blocks("jmeter", "Something to load")?;

@@ -1,8 +1,8 @@
 //! Third-party tools on the OpenAPI description: a public client generator creates a working client, a public API tester
 //! finds no difference between the description and the running Director, and the examples run.
 //!
-//! `deploy/setup.sh strangers` installs the tools; their Python scripts and settings are in
-//! `tests/tests/swarm/openapi_clients`. `ATQ_STRANGERS_SEED` and `ATQ_STRANGERS_EXAMPLES` set the seed and the number of
+//! `deploy/setup.sh openapi-clients` installs the tools; their Python scripts and settings are in
+//! `tests/tests/swarm/openapi_clients`. `ATQ_OPENAPI_SEED` and `ATQ_OPENAPI_EXAMPLES` set the seed and the number of
 //! requests of the tester.
 
 use anyhow::{Context, Result, ensure};
@@ -86,9 +86,9 @@ async fn the_running_director_conforms_to_the_description() -> Result<()> {
     tester.arg("--config-file").arg(script("schemathesis.toml"));
     tester.args(["--no-color", "run", DOCUMENT, "--url"]);
     tester.arg(format!("{}/api", fixture.client().url));
-    tester.args(["--seed", &setting("ATQ_STRANGERS_SEED", "1")]);
+    tester.args(["--seed", &setting("ATQ_OPENAPI_SEED", "1")]);
     tester.arg("--max-examples");
-    tester.arg(setting("ATQ_STRANGERS_EXAMPLES", EXAMPLES));
+    tester.arg(setting("ATQ_OPENAPI_EXAMPLES", EXAMPLES));
     tester.args(["--phases", "examples,coverage,fuzzing,stateful"]);
     tester.args(["--checks", "all"]);
     let output = run(&mut tester).await;
@@ -113,7 +113,7 @@ async fn delete_tasks(client: &Client) -> Result<()> {
         if page.tasks.is_empty() {
             return Ok(());
         }
-        // The oldest last, because it runs; so none of the others starts.
+        // Deletes the oldest last: it runs, so none of the others starts.
         for task in page.tasks {
             let (status, body) = client.delete(&task.id).await?;
             ensure!(status == 204, "DELETE {}: {status} {body}", task.id);
@@ -134,9 +134,11 @@ fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let found = own
         .ancestors()
-        .map(|dir| dir.join("tools/strangers/bin").join(name))
+        .map(|dir| dir.join("tools/openapi-clients/bin").join(name))
         .find(|program| program.is_file());
-    found.with_context(|| format!("`{name}` is missing; run `deploy/setup.sh strangers` first"))
+    found.with_context(|| {
+        format!("`{name}` is missing; run `deploy/setup.sh openapi-clients` first")
+    })
 }
 
 /// Runs a program and returns its standard output. Kills it on a timeout.

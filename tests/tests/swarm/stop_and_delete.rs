@@ -28,11 +28,11 @@ const STEPS: [Step; 10] = [
 const WORKER: &str = "trap 'echo worker: told to stop; exit 7' TERM; echo worker ready; \
                       nc -ll -p 7000 -e /bin/sh /testload.sh answer & while :; do wait; done";
 
-/// A task that passes through every step. Its master runs until it is stopped, unless `step` comes later. `verb` makes its
+/// A task that passes through every step. Its master runs until it is stopped, unless `step` comes later. `action` makes its
 /// name unique among concurrent tests.
-fn task_for(verb: &str, step: Step, image: &Image) -> Value {
+fn task_for(action: &str, step: Step, image: &Image) -> Value {
     let hold = if step > Step::Running { 1 } else { 600 };
-    let name = format!("{verb}-in-{step:?}").to_lowercase();
+    let name = format!("{action}-in-{step:?}").to_lowercase();
     let task = with(small_task(&name, 2), "/worker/image", image.name.as_str());
     let task = with(task, "/worker/args", json!([WORKER]));
     let hold = json!([format!("HOLD={hold}")]);
@@ -42,7 +42,7 @@ fn task_for(verb: &str, step: Step, image: &Image) -> Value {
 }
 
 async fn in_every_step<F>(
-    verb: &str,
+    action: &str,
     act: impl Fn(Client, String, Step) -> F,
     client: &Client,
     image: &Image,
@@ -51,7 +51,7 @@ where
     F: Future<Output = Result<String>>,
 {
     let runs = STEPS.map(|step| {
-        let task = task_for(verb, step, image);
+        let task = task_for(action, step, image);
         let name = task["name"].as_str().unwrap().to_owned();
         let (act, client) = (&act, client.clone());
         async move {
@@ -230,7 +230,7 @@ async fn a_master_has_its_grace_period_unless_the_stop_is_forced() -> Result<()>
 async fn force_stop(client: &Client, image: &Image) -> Result<()> {
     let script =
         "trap '' TERM; echo half >/atq/results/half.csv; echo begun; while :; do sleep 0.1; done";
-    let stubborn = |name: &str| {
+    let ignoring_sigterm = |name: &str| {
         let mut task = small_task(name, 1);
         for role in ["master", "worker"] {
             task = with(task, &format!("/{role}/image"), image.name.as_str());
@@ -241,7 +241,7 @@ async fn force_stop(client: &Client, image: &Image) -> Result<()> {
     };
     let (stopped, deleted) = ("force-stop", "force-delete");
     for name in [stopped, deleted] {
-        client.start(&stubborn(name)).await?;
+        client.start(&ignoring_sigterm(name)).await?;
     }
     for name in [stopped, deleted] {
         let reached = client.until(name, RUN_TIMEOUT, |task| task.step == Step::Running);

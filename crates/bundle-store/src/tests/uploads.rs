@@ -23,7 +23,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test]
-async fn content_arrives_readable_for_everybody() {
+async fn the_content_is_readable_by_every_user() {
     let (_root, store) = store(Limits::default());
     let done = upload(&store, &sample()).await.unwrap();
     assert!(!done.existed);
@@ -147,7 +147,7 @@ async fn upload_limit_counts_bytes_and_stops_at_once() {
 }
 
 #[tokio::test]
-async fn file_name_must_be_a_zips() {
+async fn the_file_name_must_end_with_zip() {
     let (root, store) = store(Limits::default());
     let mut incoming = store.begin().await.unwrap();
     incoming.write(&sample()).await.unwrap();

@@ -237,14 +237,14 @@ impl Parser {
         if matches!(figure, Figure::Min | Figure::Max) {
             return fault(
                 start,
-                format!("`{figure}` is that of the whole run; `for` has no meaning with it"),
+                format!("`{figure}` refers to the whole run; it cannot be combined with `for`"),
             );
         }
         if unit == Unit::Count {
             return fault(
                 start,
                 format!(
-                    "a number of {figure} is that of the whole run; expected a rate before `for`"
+                    "the number of {figure} refers to the whole run; expected a rate before `for`"
                 ),
             );
         }

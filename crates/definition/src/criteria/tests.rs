@@ -136,8 +136,8 @@ fn an_error_has_a_position_and_the_expected_text() {
     mean < 300ms for 30 days     column 21: `days` is not a unit of a duration; expected `s`, `m` or `h`
     mean < 300ms for 0s          column 18: `0s` is not a window; expected whole seconds, at most a day
     mean < 300ms for 1.5s        column 18: `1.5s` is not a window; expected whole seconds, at most a day
-    max < 300ms for 30s          column 13: `max` is that of the whole run; `for` has no meaning with it
-    errors < 10 for 30s          column 13: a number of errors is that of the whole run; expected a rate before `for`
+    max < 300ms for 30s          column 13: `max` refers to the whole run; it cannot be combined with `for`
+    errors < 10 for 30s          column 13: the number of errors refers to the whole run; expected a rate before `for`
     mean < 300ms during 30s      column 14: found `during 30s`; expected the end, or `for` and a duration
     mean < 300ms for 30s or so   column 22: found `or so`; expected the end
     mean < 9999999999999s        column 8: `9999999999999` is too large

@@ -80,7 +80,10 @@ fn check_constraint(text: &str) -> Result<(), String> {
     let (key, value) = (key.trim(), value.trim());
     if !is_constraint_key(key) {
         let hint = nearest(key, &CONSTRAINT_KEYS);
-        return Err(format!("`{shown}` asks for `{}`; {hint}", shorten(key)));
+        return Err(format!(
+            "`{shown}` has the unknown key `{}`; {hint}",
+            shorten(key)
+        ));
     }
     let inside = |c: char| {
         c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || CONSTRAINT_CHARS.contains(c)
@@ -88,7 +91,7 @@ fn check_constraint(text: &str) -> Result<(), String> {
     match !value.is_empty() && value.chars().all(inside) {
         true => Ok(()),
         false => Err(format!(
-            "`{shown}` has the value `{}`; expected letters, digits, blanks and `{CONSTRAINT_CHARS}`",
+            "`{shown}` has the invalid value `{}`; expected letters, digits, blanks and `{CONSTRAINT_CHARS}`",
             shorten(value)
         )),
     }

@@ -18,7 +18,7 @@ const MAX_FAULTS: usize = 1000;
 /// The parser's state. A method that returns `None` has recorded a fault.
 pub(super) struct Reader<'a> {
     pub(super) faults: Vec<Fault>,
-    pub(super) around: &'a dyn Surroundings,
+    pub(super) surroundings: &'a dyn Surroundings,
 }
 
 /// An object of a payload.
@@ -169,7 +169,7 @@ impl Reader<'_> {
         match value {
             Value::String(text) if text.contains('\0') => self.fault(
                 path,
-                "holds a NUL character, which a container cannot receive".into(),
+                "contains a NUL character, which a container cannot receive".into(),
             ),
             Value::String(text) => Some(text.clone()),
             other => self.fault(path, wrong_type(other, "a string")),

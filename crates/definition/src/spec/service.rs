@@ -165,7 +165,8 @@ impl Reader<'_> {
         let placement = self.placement(&service.field("placement"));
         let labels = self.labels(&service.field("labels"));
         let grace = service.field("stopGracePeriod");
-        let stop_grace_period = self.whole_number(&grace.at_most(self.around.max_stop_grace()));
+        let stop_grace_period =
+            self.whole_number(&grace.at_most(self.surroundings.max_stop_grace()));
         if let (Some(image), Some(environment)) = (&image, &environment) {
             self.check_required_variables(role, image, environment);
         }
@@ -211,14 +212,17 @@ impl Reader<'_> {
         if let Err(why) = image::check(&text) {
             return self.fault(&field.path, format!("`{}` {why}", shorten(&text)));
         }
-        match self.around.required_variables(&text) {
+        match self.surroundings.required_variables(&text) {
             Ok(_) => Some(text),
             Err(why) => self.fault(&field.path, why),
         }
     }
 
     fn check_required_variables(&mut self, role: &str, image: &str, environment: &[EnvVar]) {
-        let required = self.around.required_variables(image).unwrap_or_default();
+        let required = self
+            .surroundings
+            .required_variables(image)
+            .unwrap_or_default();
         for name in required {
             // The Director sets these two for the master.
             let given = role == "master" && (name == REMOTES || name == WORKER_ADDRESSES);
@@ -230,7 +234,7 @@ impl Reader<'_> {
     }
 
     fn replicas(&mut self, role: &str, field: Field) -> Option<u32> {
-        let field = field.at_most(self.around.max_replicas());
+        let field = field.at_most(self.surroundings.max_replicas());
         let number = self.number(&field)?;
         if role == "worker" && number > MAX_WORKERS {
             let why = format!(
@@ -253,7 +257,7 @@ impl Reader<'_> {
             Some(Value::String(id)) => id,
             Some(other) => return self.fault(&field.path, wrong_type(other, "a string")),
         };
-        if self.around.has_bundle(id) {
+        if self.surroundings.has_bundle(id) {
             return Some(Some(id.clone()));
         }
         let why = format!(

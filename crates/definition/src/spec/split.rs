@@ -42,7 +42,7 @@ impl Reader<'_> {
         }
         let before = self.faults.len();
         if !items.is_empty() && bundle.is_empty() {
-            let why = "needs `fileid`: the files that are dealt out are those of the bundle";
+            let why = "needs `fileid`: only files of the bundle can be split";
             self.note(&field.path, why.to_owned());
         }
         let mut seen = BTreeSet::new();
@@ -71,7 +71,7 @@ impl Reader<'_> {
             // reach all replicas.
             Some(None) => self.fault(
                 &header.path,
-                "is missing; say `true` if the first line of the file names its columns, else `false`"
+                "is missing; expected `true` if the first line of the file names its columns, otherwise `false`"
                     .to_owned(),
             ),
             given => given.flatten(),
@@ -93,7 +93,7 @@ impl Reader<'_> {
             return self.fault(&field.path, why);
         }
         match bundle {
-            Some(id) if !self.around.has_file(id, &path) => {
+            Some(id) if !self.surroundings.has_file(id, &path) => {
                 let why = format!(
                     "`{}` is not a file of the bundle; GET /databind/{id} names its files",
                     shorten(&path)

@@ -103,10 +103,10 @@ impl TaskSpec {
     ///
     /// # Errors
     /// Every fault of the definition, in the order of its fields.
-    pub fn parse(payload: &Value, around: &dyn Surroundings) -> Result<Self, Vec<Fault>> {
+    pub fn parse(payload: &Value, surroundings: &dyn Surroundings) -> Result<Self, Vec<Fault>> {
         let mut reader = Reader {
             faults: Vec::new(),
-            around,
+            surroundings,
         };
         match reader.task(payload) {
             Some(spec) if reader.faults.is_empty() => Ok(spec),
@@ -225,7 +225,7 @@ impl Reader<'_> {
 
     fn delivery(&mut self, field: &Field) -> Option<Delivery> {
         let given = self.word(field)?;
-        Some(given.unwrap_or_else(|| self.around.delivery()))
+        Some(given.unwrap_or_else(|| self.surroundings.delivery()))
     }
 
     fn exclusive(&mut self, field: &Field) -> Option<Option<String>> {

@@ -31,7 +31,7 @@ pub(super) fn faults(pointer: &str, values: &[Value]) -> String {
 }
 
 #[test]
-fn the_rules_of_a_test() {
+fn options_of_a_test_are_parsed() {
     let spec = spec(&[
         ("/maxDuration", json!(604_800)),
         ("/onWorkerLoss", json!("abort")),
@@ -48,7 +48,7 @@ fn the_rules_of_a_test() {
 }
 
 #[test]
-fn wrong_rules_of_a_test() {
+fn invalid_options_of_a_test_are_reported() {
     let all = [
         faults(
             "/maxDuration",
@@ -193,7 +193,7 @@ fn wrong_readiness() {
     worker.readiness.http.status is 600; expected a whole number from 100 to 599
     worker.readiness.exec is empty; expected a command for `/bin/sh -c`
     worker.readiness.exec is a list; expected a string
-    worker.readiness.exec holds a NUL character, which a container cannot receive
+    worker.readiness.exec contains a NUL character, which a container cannot receive
     worker.readiness.exec is longer than 131049 bytes
     master.readiness belongs to the worker; the master starts when the workers are ready
     ");
@@ -264,15 +264,15 @@ fn wrong_placement() {
     worker.placement.constraints[2] `node.role` has 0 operators; expected one `==` or `!=`, as in `node.role==worker`
     worker.placement.constraints[3] `node.role==a==b` has 2 operators; expected one `==` or `!=`, as in `node.role==worker`
     worker.placement.constraints[4] `node.role!==a` has 2 operators; expected one `==` or `!=`, as in `node.role==worker`
-    worker.placement.constraints[5] `node.rol==worker` asks for `node.rol`; did you mean `node.role`?
-    worker.placement.constraints[6] `node.label.zone==a` asks for `node.label.zone`; did you mean `node.labels.NAME`?
-    worker.placement.constraints[7] `node.labels==a` asks for `node.labels`; did you mean `node.labels.NAME`?
-    worker.placement.constraints[8] `node.labels.==a` asks for `node.labels.`; did you mean `node.labels.NAME`?
-    worker.placement.constraints[9] `node.labels.a/b==c` asks for `node.labels.a/b`; did you mean `node.labels.NAME`?
-    worker.placement.constraints[10] `zone==a` asks for `zone`; expected one of `node.id`, `node.hostname`, `node.role`, `node.ip`, `node.platform.os`, `node.platform.arch`, `node.labels.NAME`, `engine.labels.NAME`
-    worker.placement.constraints[11] `node.id==` has the value ``; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
-    worker.placement.constraints[12] `node.id==a,b` has the value `a,b`; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
-    worker.placement.constraints[13] `node.id==ä` has the value `ä`; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
+    worker.placement.constraints[5] `node.rol==worker` has the unknown key `node.rol`; did you mean `node.role`?
+    worker.placement.constraints[6] `node.label.zone==a` has the unknown key `node.label.zone`; did you mean `node.labels.NAME`?
+    worker.placement.constraints[7] `node.labels==a` has the unknown key `node.labels`; did you mean `node.labels.NAME`?
+    worker.placement.constraints[8] `node.labels.==a` has the unknown key `node.labels.`; did you mean `node.labels.NAME`?
+    worker.placement.constraints[9] `node.labels.a/b==c` has the unknown key `node.labels.a/b`; did you mean `node.labels.NAME`?
+    worker.placement.constraints[10] `zone==a` has the unknown key `zone`; expected one of `node.id`, `node.hostname`, `node.role`, `node.ip`, `node.platform.os`, `node.platform.arch`, `node.labels.NAME`, `engine.labels.NAME`
+    worker.placement.constraints[11] `node.id==` has the invalid value ``; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
+    worker.placement.constraints[12] `node.id==a,b` has the invalid value `a,b`; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
+    worker.placement.constraints[13] `node.id==ä` has the invalid value `ä`; expected letters, digits, blanks and `:-_.*()?+[]\^$|/`
     ");
 }
 
@@ -311,7 +311,7 @@ fn wrong_labels() {
     worker.labels.com.docker.stack.namespace cannot be set; labels that start with `com.docker.` belong to Docker
     worker.labels.count is a number; expected a string
     worker.labels.none is null; expected a string
-    worker.labels.nul holds a NUL character, which a container cannot receive
+    worker.labels.nul contains a NUL character, which a container cannot receive
     ");
 }
 
@@ -402,10 +402,10 @@ fn faults_of_delivery_and_split_are_reported() {
     assert_snapshot!(all.join("\n"), @r"
     delivery is `pull`; expected one of `push`, `shared`
     delivery is a number; expected a string
-    worker.split needs `fileid`: the files that are dealt out are those of the bundle
+    worker.split needs `fileid`: only files of the bundle can be split
     worker.split needs `delivery: push`; with `shared` all replicas mount the same files
     master.split is for the worker only, whose replicas each get a part of the file
-    worker.split[0].header is missing; say `true` if the first line of the file names its columns, else `false`
+    worker.split[0].header is missing; expected `true` if the first line of the file names its columns, otherwise `false`
     worker.split[0].rows is not a known field; expected one of `path`, `header`
     worker.split[0].path `../a.csv` is not a path in the bundle; expected one like `data/users.csv`
     worker.split[0].header is a number; expected true or false

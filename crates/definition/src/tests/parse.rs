@@ -268,7 +268,7 @@ fn a_duplicate_among_a_hundred_thousand_is_found() {
 }
 
 #[test]
-fn a_definition_survives_its_storage() {
+fn a_stored_definition_is_read_unchanged() {
     let spec = spec(&[
         ("/worker/environment", json!(["A=b=c", "D="])),
         ("/worker/fileid", json!(BUNDLE)),

@@ -1,7 +1,7 @@
 //! Rules for single values: names, texts, numbers, variables.
 
 use super::parse::{fault, faults};
-use crate::examples::{Around, payload, spec};
+use crate::examples::{TestSurroundings, payload, spec};
 use crate::spec::{MAX_WORKERS, TaskName, TaskSpec, WORKERS_NAME};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ fn names_and_texts() {
     worker.args is a string; expected a list of strings
     worker.args[1] is a number; expected a string
     worker.args[2] is null; expected a string
-    worker.args[0] holds a NUL character, which a container cannot receive
+    worker.args[0] contains a NUL character, which a container cannot receive
     worker.args[0] is longer than 131071 bytes
     worker.tty is a string; expected true or false
     worker.fileid `nope` is unknown; upload the bundle first and use the `id` of the answer
@@ -128,11 +128,14 @@ fn more_workers_than_fit_into_a_dns_answer_are_refused() {
     let answer = |addresses: u64| 12 + (11 + 2 + 4) + addresses * (11 + 2 + 14);
     assert!(answer(MAX_WORKERS) <= 65_535 && answer(MAX_WORKERS + 1) > 65_535);
 
-    let around = Around {
+    let surroundings = TestSurroundings {
         max_replicas: 10_000,
     };
     let with = |replicas: u64| {
-        TaskSpec::parse(&payload(&[("/worker/replicas", json!(replicas))]), &around)
+        TaskSpec::parse(
+            &payload(&[("/worker/replicas", json!(replicas))]),
+            &surroundings,
+        )
     };
     assert_eq!(with(MAX_WORKERS).unwrap().worker.replicas, 2426);
     let faults = with(MAX_WORKERS + 1).unwrap_err();
@@ -167,7 +170,7 @@ fn environments() {
     worker.environment[0] sets `WORKER_CSV_VIPS`, which the Director sets itself
     worker.environment[0] sets `ATQ_TASK`; names that start with `ATQ_` belong to the Director
     worker.environment[0] is an object; expected a string
-    worker.environment[0] holds a NUL character, which a container cannot receive
+    worker.environment[0] contains a NUL character, which a container cannot receive
     worker.environment[0] is 131082 bytes long; a container's variable holds at most 131071 bytes together with its name (a limit of the Linux kernel)
     worker.environment[0] is null; expected a string
     ");

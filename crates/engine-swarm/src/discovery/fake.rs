@@ -52,7 +52,7 @@ impl Probes {
     fn untried(address: &Ipv4Addr) -> Probed {
         Probed {
             address: *address,
-            reason: Some("not tried before the time was up".to_owned()),
+            reason: Some("not tried before the deadline".to_owned()),
         }
     }
 }

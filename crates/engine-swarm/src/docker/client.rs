@@ -81,8 +81,8 @@ struct ErrorResponse {
     message: String,
 }
 
-/// bollard's client. It is created at the first call, so that Docker need not run before. It is created again after
-/// Docker was unavailable or has rejected the version, because Docker may have been upgraded or downgraded.
+/// bollard's client. It is created at the first call, so that the Director can start before Docker. It is created again
+/// after Docker was unavailable or has rejected the version, because Docker may have been upgraded or downgraded.
 pub(super) struct Client {
     address: Address,
     docker: Mutex<Option<Docker>>,
@@ -107,7 +107,7 @@ impl Client {
     {
         let answer = async {
             match request(self.docker().await?).await {
-                // The request was rejected unread, so that a retry is safe.
+                // The request was rejected before it was processed, so that a retry is safe.
                 Err(error) if is_version_error(&error) => {
                     *self.docker.lock() = None;
                     request(self.docker().await?).await

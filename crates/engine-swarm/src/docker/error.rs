@@ -85,13 +85,13 @@ fn of_status(operation: &Operation, status: u16, reason: &str) -> SwarmError {
             SwarmError::NotFound { what: object }
         }
         (OperationKind::Pull, 404 | 500) | (_, 400..=499) => SwarmError::Rejected { what, reason },
-        _ if blames_the_request(&reason) => SwarmError::Rejected { what, reason },
+        _ if is_request_error(&reason) => SwarmError::Rejected { what, reason },
         _ => SwarmError::Internal { what, reason },
     }
 }
 
 /// Docker answers 500 to some requests that can never succeed.
-fn blames_the_request(reason: &str) -> bool {
+fn is_request_error(reason: &str) -> bool {
     let network = reason.starts_with("network ") && reason.ends_with(" not found");
     network
         || [

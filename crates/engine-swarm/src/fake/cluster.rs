@@ -4,7 +4,7 @@ mod network;
 
 use self::network::FakeNetwork;
 use super::script::{Key, Script, StartFailure};
-use super::task_lifecycle::{FakeService, FakeTask, Fate, HEARTBEAT_TIMEOUT};
+use super::task_lifecycle::{Behaviour, FakeService, FakeTask, HEARTBEAT_TIMEOUT};
 use crate::error::SwarmError;
 use crate::plan::{
     Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
@@ -172,13 +172,14 @@ impl Cluster {
             created: now,
         });
         self.services.push(service.clone());
-        let fate = self.fate(plan, script);
+        let behaviour = self.behaviour(plan, script);
         match plan.scale {
-            Scale::Replicas(replicas) => (1..=replicas)
-                .for_each(|slot| self.create_task(&service, slot - 1, slot, fate.clone(), now)),
+            Scale::Replicas(replicas) => (1..=replicas).for_each(|slot| {
+                self.create_task(&service, slot - 1, slot, behaviour.clone(), now)
+            }),
             // Tasks of a global service have no slot.
             Scale::EveryNode => (0..self.nodes_for(&plan.constraints).len() as u32)
-                .for_each(|turn| self.create_task(&service, turn, 0, fate.clone(), now)),
+                .for_each(|index| self.create_task(&service, index, 0, behaviour.clone(), now)),
         }
         Ok(service.id.clone())
     }
@@ -226,7 +227,7 @@ impl Cluster {
         Some(own_script)
     }
 
-    fn fate(&self, plan: &ServicePlan, script: Option<Script>) -> Fate {
+    fn behaviour(&self, plan: &ServicePlan, script: Option<Script>) -> Behaviour {
         if self.nodes_for(&plan.constraints).is_empty() {
             let nodes = match self.nodes.len() {
                 1 => "1 node".to_owned(),
@@ -234,18 +235,18 @@ impl Cluster {
             };
             let reason =
                 format!("no suitable node (scheduling constraints not satisfied on {nodes})");
-            return Fate::StartFailure(StartFailure::Pending(reason));
+            return Behaviour::StartFailure(StartFailure::Pending(reason));
         }
         match script {
-            None => Fate::StartFailure(StartFailure::Rejected(format!(
+            None => Behaviour::StartFailure(StartFailure::Rejected(format!(
                 "No such image: {}",
                 with_tag(&plan.image)
             ))),
             Some(Script {
                 start_failure: Some(start_failure),
                 ..
-            }) => Fate::StartFailure(start_failure),
-            Some(script) => Fate::Runs(script.exits.first().map(|code| (script.after, *code))),
+            }) => Behaviour::StartFailure(start_failure),
+            Some(script) => Behaviour::Runs(script.exits.first().map(|code| (script.after, *code))),
         }
     }
 
@@ -259,32 +260,32 @@ impl Cluster {
             .collect()
     }
 
-    /// Creates a Swarm task; `turn` is its index among the tasks of its service, from 0.
+    /// Creates a Swarm task; `index` is its index among the tasks of its service, from 0.
     fn create_task(
         &mut self,
         service: &Arc<FakeService>,
-        turn: u32,
+        index: u32,
         slot: u32,
-        fate: Fate,
+        behaviour: Behaviour,
         now: Instant,
     ) {
         let addresses = self.take_addresses(&service.networks);
-        let fate = match addresses {
-            Some(_) => fate,
-            None => Fate::NoAddress,
+        let behaviour = match addresses {
+            Some(_) => behaviour,
+            None => Behaviour::NoAddress,
         };
         let nodes = self.nodes_for(&service.plan.constraints);
-        let place = turn as usize % nodes.len().max(1);
+        let place = index as usize % nodes.len().max(1);
         let port = service.plan.host_port.map(|_| self.take_port());
         let fails_on = &service.script.fails_on;
-        let fate = match (fate, nodes.get(place)) {
-            (Fate::Runs(Some((after, _))), Some(node)) if fails_on.contains_key(node) => {
-                Fate::Runs(Some((after, 1)))
+        let behaviour = match (behaviour, nodes.get(place)) {
+            (Behaviour::Runs(Some((after, _))), Some(node)) if fails_on.contains_key(node) => {
+                Behaviour::Runs(Some((after, 1)))
             }
-            (fate, _) => fate,
+            (behaviour, _) => behaviour,
         };
-        let had_volumes = match (&fate, nodes.get(place)) {
-            (Fate::Runs(_), Some(node)) => self.use_volumes(&service.plan, slot, node),
+        let had_volumes = match (&behaviour, nodes.get(place)) {
+            (Behaviour::Runs(_), Some(node)) => self.use_volumes(&service.plan, slot, node),
             _ => false,
         };
         let task = FakeTask {
@@ -293,8 +294,8 @@ impl Cluster {
             service: service.clone(),
             slot,
             node: nodes.get(place).cloned(),
-            born: now + self.stagger * turn,
-            fate,
+            created: now + self.stagger * index,
+            behaviour,
             addresses: addresses.unwrap_or_default(),
             port,
             killed: None,

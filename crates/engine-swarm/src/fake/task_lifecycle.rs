@@ -38,9 +38,9 @@ pub(super) const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(12_700);
 /// The names of a lost node's containers resolve for this time.
 const STALE_NAMES_FOR: Duration = Duration::from_millis(5_800);
 
-/// The predetermined course of a Swarm task.
+/// The predetermined behaviour of a Swarm task.
 #[derive(Debug, Clone)]
-pub(super) enum Fate {
+pub(super) enum Behaviour {
     /// It gets no address. Swarm reports no reason.
     NoAddress,
     /// It will not run.
@@ -80,8 +80,8 @@ pub(super) struct FakeTask {
     pub slot: u32,
     pub node: Option<String>,
     /// Start of its lifecycle; later for higher slots, since a node starts one container after the other.
-    pub born: Instant,
-    pub fate: Fate,
+    pub created: Instant,
+    pub behaviour: Behaviour,
     pub addresses: Vec<(String, Ipv4Addr)>,
     pub port: Option<u16>,
     /// Time and exit code of a kill from outside.
@@ -114,7 +114,7 @@ impl ObservedState {
         }
     }
 
-    fn because(state: TaskState, reason: &str) -> Self {
+    fn with_error(state: TaskState, reason: &str) -> Self {
         Self {
             error: Some(reason.to_owned()),
             ..Self::new(state)
@@ -123,7 +123,7 @@ impl ObservedState {
 
     /// The state of a process that has ended.
     fn ended(code: i64) -> Self {
-        let failed = Self::because(TaskState::Failed, &format!("task: non-zero exit ({code})"));
+        let failed = Self::with_error(TaskState::Failed, &format!("task: non-zero exit ({code})"));
         Self {
             exit_code: Some(code),
             ..match code {
@@ -154,7 +154,7 @@ impl FakeTask {
             exit_code: observed.exit_code,
             container_id: self.has_container(now).then(|| self.container_id()),
             addresses: self.addresses.clone(),
-            // A port is listed only while something listens behind it.
+            // A port is listed only while a process listens on it.
             ports: match (self.service.plan.host_port, self.port) {
                 // Docker also lists the port for IPv6, which may be a different one, possibly the one that another
                 // container has for IPv4.
@@ -168,7 +168,8 @@ impl FakeTask {
 
     /// Time of the state `running`; the fake does not record the times of other states.
     fn since(&self) -> Timestamp {
-        let age = (self.born + Self::time_to_run()).saturating_duration_since(self.service.created);
+        let age =
+            (self.created + Self::time_to_run()).saturating_duration_since(self.service.created);
         Timestamp(0).plus(age)
     }
 
@@ -193,16 +194,16 @@ impl FakeTask {
         // Changes on a lost node or after the removal are not reported.
         let reported_until = self.lost.into_iter().chain(self.removed).min();
         let now = reported_until.map_or(now, |until| until.min(now));
-        let age = now.saturating_duration_since(self.born);
-        match &self.fate {
-            Fate::NoAddress => ObservedState::new(TaskState::New),
-            Fate::StartFailure(start_failure) => start_failed(start_failure, age),
-            Fate::Runs(exit) => self.running(*exit, age, now),
+        let age = now.saturating_duration_since(self.created);
+        match &self.behaviour {
+            Behaviour::NoAddress => ObservedState::new(TaskState::New),
+            Behaviour::StartFailure(start_failure) => start_failed(start_failure, age),
+            Behaviour::Runs(exit) => self.running(*exit, age, now),
         }
     }
 
     fn running(&self, exit: Option<(Duration, i64)>, age: Duration, now: Instant) -> ObservedState {
-        let started = self.born + Self::time_to_run();
+        let started = self.created + Self::time_to_run();
         let by_itself = exit.map(|(after, code)| (started + after, code, false));
         // A kill after SIGTERM counts as stopped.
         let was_stopped = |at: Instant| self.stop_sent.is_some_and(|stop_sent| stop_sent <= at);
@@ -318,9 +319,9 @@ impl FakeTask {
 
     /// The run time of its process so far, or in total.
     pub fn ran(&self, now: Instant) -> Duration {
-        let started = self.born + Self::time_to_run();
-        let by_itself = match &self.fate {
-            Fate::Runs(Some((after, _))) => Some(started + *after),
+        let started = self.created + Self::time_to_run();
+        let by_itself = match &self.behaviour {
+            Behaviour::Runs(Some((after, _))) => Some(started + *after),
             _ => None,
         };
         let killed = self.killed.map(|(at, _)| at);
@@ -342,7 +343,7 @@ impl FakeTask {
     /// Whether its names resolve to its address, with a delay of `lag`.
     pub fn resolves(&self, now: Instant, lag: Duration) -> bool {
         let known_until = self.lost.map(|at| at + STALE_NAMES_FOR);
-        let since = self.born + Self::time_to_run() + lag;
+        let since = self.created + Self::time_to_run() + lag;
         now >= since
             && known_until.is_none_or(|until| now < until)
             && self.removed.is_none()
@@ -359,14 +360,14 @@ fn startup_state(age: Duration) -> TaskState {
 fn start_failed(start_failure: &StartFailure, age: Duration) -> ObservedState {
     match start_failure {
         StartFailure::Pending(reason) if age >= PENDING_REPORTED => {
-            ObservedState::because(TaskState::Pending, reason)
+            ObservedState::with_error(TaskState::Pending, reason)
         }
         StartFailure::Rejected(reason) if age >= REJECTED_REPORTED => {
-            ObservedState::because(TaskState::Rejected, reason)
+            ObservedState::with_error(TaskState::Rejected, reason)
         }
         StartFailure::Failed(reason) if age >= FAILURE_REPORTED => ObservedState {
             exit_code: Some(127),
-            ..ObservedState::because(TaskState::Failed, reason)
+            ..ObservedState::with_error(TaskState::Failed, reason)
         },
         StartFailure::Pending(_) => ObservedState::new(startup_state(age).min(TaskState::Pending)),
         StartFailure::Rejected(_) => {

@@ -195,7 +195,7 @@ async fn a_lost_node_is_noticed_late_and_its_containers_never_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn scripts_apply_to_a_role_and_exit_codes_take_turns() {
+async fn scripts_apply_to_a_role_and_exit_codes_are_used_in_order() {
     let fake = swarm().await;
     let wait = fake.image("tool:1").in_role(Role::Wait);
     wait.exits_in_turn(&[1, 0]).after(SECOND);

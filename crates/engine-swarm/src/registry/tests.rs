@@ -127,7 +127,7 @@ async fn errors_do_not_contain_the_content_of_the_file() {
         ),
         (
             r#"{"auths": "hunter2"}"#,
-            "it is not as `docker login` writes it",
+            "it is not in the format of `docker login`",
         ),
         (
             r#"{"auths": {"r.example:5000": {"auth": "hunter2!"}}}"#,

@@ -212,17 +212,22 @@ impl Fixture {
         }
     }
 
-    /// A service with one container that runs the program `does`.
-    pub fn service(&self, name: &str, does: Program, network: Option<&TestNetwork>) -> ServicePlan {
+    /// A service with one container that runs `program`.
+    pub fn service(
+        &self,
+        name: &str,
+        program: Program,
+        network: Option<&TestNetwork>,
+    ) -> ServicePlan {
         let image = match &self.fake {
             Some(fake) => {
                 let image = format!("test/{name}:1");
-                does.describe(fake, &image);
+                program.describe(fake, &image);
                 image
             }
             None => std::env::var("ATQ_TEST_IMAGE").unwrap_or("atq-testload:dev".to_owned()),
         };
-        let entrypoint = match does {
+        let entrypoint = match program {
             Program::Missing => vec!["/nonexistent".to_owned()],
             _ => vec!["/bin/sh".to_owned(), "-c".to_owned()],
         };
@@ -232,7 +237,7 @@ impl Fixture {
             labels: self.all_labels(Role::Worker),
             image,
             entrypoint: Some(entrypoint),
-            args: vec![does.script()],
+            args: vec![program.script()],
             environment: Vec::new(),
             mounts: Vec::new(),
             networks: network.into_iter().map(join).collect(),
@@ -270,8 +275,9 @@ impl Fixture {
     }
 
     /// The only Swarm task of a new service, once it has ended.
-    pub async fn ended(&self, does: Program, name: &str) -> SwarmTask {
-        self.create_and_end(&self.service(name, does, None)).await
+    pub async fn ended(&self, program: Program, name: &str) -> SwarmTask {
+        self.create_and_end(&self.service(name, program, None))
+            .await
     }
 
     pub async fn create_and_end(&self, plan: &ServicePlan) -> SwarmTask {

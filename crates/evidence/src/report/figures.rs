@@ -108,7 +108,7 @@ fn reading(
 /// The value of the worst window and its start. For a run that is shorter than a window, the value of the whole run,
 /// without a start.
 fn worst(criterion: &Criterion, window: &WindowResult) -> Option<(f64, Option<Timestamp>)> {
-    let worst = match criterion.wants_little() {
+    let worst = match criterion.is_upper_bound() {
         true => window.max,
         false => window.min,
     };

@@ -254,7 +254,7 @@ fn reading_ends_at_the_deadline_and_when_it_is_cancelled() {
 }
 
 #[tokio::test]
-async fn a_worker_with_a_header_alone_is_a_gap() {
+async fn a_worker_with_only_a_header_is_a_gap() {
     let head = jtl().lines().next().unwrap().to_owned() + "\n";
     let fixture = Fixture::new()
         .with_results(Role::Worker, 1, &[("a.jtl", &jtl())])
@@ -343,7 +343,7 @@ async fn samples_in_several_files_are_counted_once() {
 }
 
 #[tokio::test]
-async fn results_whose_reading_ended_the_director_twice_are_not_read_again() {
+async fn results_that_ended_the_director_twice_are_not_read_again() {
     let fixture = Fixture::new().with_results(Role::Master, 1, &[("results.jtl", &jtl())]);
     let note = fixture
         .dir

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_text_stay_as_they_are() {
+    fn valid_names_are_unchanged() {
         for name in [
             "results.jtl",
             "100%.csv",
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_are_escaped_and_what_looks_so_too() {
+    fn invalid_bytes_and_texts_like_escapes_are_escaped() {
         assert_eq!(of(b"caf\xe9.csv"), "caf%E9.csv");
         assert_eq!(of(b"caf%E9.csv"), "caf%25E9.csv");
         assert_eq!(of(b"caf%25E9.csv"), "caf%2525E9.csv");
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_two_names_have_one_text(name in proptest::collection::vec(
+        fn different_names_have_different_texts(name in proptest::collection::vec(
             prop_oneof![Just(b'%'), Just(b'2'), Just(b'5'), Just(b'E'), Just(0xe9), Just(b'9'), any::<u8>()], 1..30
         )) {
             prop_assert_eq!(name_of(&of(&name)), name);

@@ -239,7 +239,7 @@ async fn a_less_complete_transfer_never_replaces_a_better_one() {
 }
 
 #[tokio::test]
-async fn the_limit_counts_for_all_containers_together_and_for_what_was_kept_before() {
+async fn the_limit_applies_to_all_containers_together_and_to_kept_results() {
     let kept = KeptResults {
         source: worker(),
         files: 1,
@@ -315,7 +315,7 @@ async fn hard_links_are_kept_if_they_stay_in_the_archive() {
 }
 
 #[tokio::test]
-async fn odd_names_and_times_are_in_the_zip() {
+async fn unusual_names_and_times_are_in_the_zip() {
     let fixture = Fixture::new();
     let mut tar = Builder::new(Vec::new());
     let long = [b"results/".as_slice(), &[0xe9; 255]].concat();

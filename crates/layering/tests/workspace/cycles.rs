@@ -1,4 +1,4 @@
-//! Import cycles between files of different rooms.
+//! Import cycles between files of different module groups.
 
 use crate::checker::cycles::{compare, cycles};
 use crate::{check, code, sample};
@@ -7,11 +7,11 @@ use crate::{check, code, sample};
 const KNOWN: &[&[&str]] = &[];
 
 #[test]
-fn files_of_different_rooms_do_not_import_each_other() {
+fn files_of_different_module_groups_do_not_import_each_other() {
     check(&compare(&cycles(code()), KNOWN));
 }
 
-/// Two rooms, with the file `a/one.rs` and the file `b/two.rs`.
+/// Two module groups, with the file `a/one.rs` and the file `b/two.rs`.
 fn cycles_of(one: &str, two: &str) -> Vec<Vec<String>> {
     let code = sample(
         "app",
@@ -28,7 +28,7 @@ fn cycles_of(one: &str, two: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_cycle_between_rooms_is_found() {
+fn a_cycle_between_module_groups_is_found() {
     let found = cycles_of("use crate::b::two::Two;", "fn f(x: crate::a::one::One) {}");
     let expected = [
         "src/a/one.rs:1: `crate::b::two::Two` -> src/b/two.rs",
@@ -57,7 +57,7 @@ fn a_cycle_between_rooms_is_found() {
 }
 
 #[test]
-fn a_parent_and_its_nested_room_are_different_rooms() {
+fn a_nested_module_group_is_a_group_of_its_own() {
     let files = [
         ("src/lib.rs", "mod a;"),
         ("src/a/mod.rs", "pub mod run; pub mod steps;"),
@@ -69,7 +69,7 @@ fn a_parent_and_its_nested_room_are_different_rooms() {
 }
 
 #[test]
-fn a_cycle_within_a_room_or_in_tests_is_allowed() {
+fn a_cycle_within_a_module_group_or_in_tests_is_allowed() {
     for (one, two) in [
         ("use crate::b::two::Two;", ""),
         (
@@ -104,7 +104,7 @@ fn the_list_of_known_cycles_may_only_shrink() {
     let found = cycles(&code);
     let (a, b, c) = ("src/a/mod.rs", "src/b/mod.rs", "src/c.rs");
     assert_eq!(compare(&found, &[&[a, b]]), [""; 0]);
-    assert!(compare(&found, &[])[0].starts_with("new import cycle between rooms"));
+    assert!(compare(&found, &[])[0].starts_with("new import cycle between module groups"));
     assert_eq!(
         compare(&found, &[&[a, b, c]]),
         ["not in the known cycle any more; remove from the list:\n    src/c.rs"]

@@ -1,6 +1,6 @@
-//! Imports between rooms (the modules directly below the root of a crate), and paths reserved for some rooms.
+//! Imports between top-level modules of a crate, and paths reserved for some modules.
 
-use crate::checker::imports::{Barred, Reserved, Room, barred, reserved, rooms};
+use crate::checker::imports::{Barred, Reserved, TopLevel, barred, reserved, top_level};
 use crate::{check, code, sample, workspace};
 
 /// Impure parts of libraries: input, output, time, random numbers.
@@ -174,7 +174,7 @@ const RESERVED: &[Reserved] = &[
             "atq_engine_swarm",
         ],
     },
-    // Only one room of the Director may name its engine.
+    // Only one module of the Director may name its engine.
     Reserved {
         paths: &[
             "atq_engine_swarm::docker",
@@ -185,9 +185,9 @@ const RESERVED: &[Reserved] = &[
     },
 ];
 
-/// Allowed imports between the rooms of the Director, and of crates of the workspace. The root, `lib.rs`, is not restricted.
-const DIRECTOR: &[Room] = &[
-    Room {
+/// Allowed imports between the top-level modules of the Director, and of crates of the workspace. The root, `lib.rs`, is not restricted.
+const DIRECTOR: &[TopLevel] = &[
+    TopLevel {
         name: "main",
         may_import: &[
             "args",
@@ -199,23 +199,23 @@ const DIRECTOR: &[Room] = &[
             "atq_run",
         ],
     },
-    Room {
+    TopLevel {
         name: "daemon",
         may_import: &["api", "config", "permissions", "atq_engine", "atq_run"],
     },
-    Room {
+    TopLevel {
         name: "engine",
         may_import: &["config", "atq_bundle_store", "atq_engine_swarm"],
     },
-    Room {
+    TopLevel {
         name: "args",
         may_import: &["atq_run"],
     },
-    Room {
+    TopLevel {
         name: "store_cli",
         may_import: &["args", "atq_store"],
     },
-    Room {
+    TopLevel {
         name: "api",
         may_import: &[
             "config",
@@ -231,19 +231,19 @@ const DIRECTOR: &[Room] = &[
             "atq_task",
         ],
     },
-    Room {
+    TopLevel {
         name: "config",
         may_import: &["atq_api_spec", "atq_definition", "atq_engine_swarm"],
     },
-    Room {
+    TopLevel {
         name: "identity",
         may_import: &["atq_files"],
     },
-    Room {
+    TopLevel {
         name: "logging",
         may_import: &["config"],
     },
-    Room {
+    TopLevel {
         name: "permissions",
         may_import: &["config"],
     },
@@ -258,7 +258,7 @@ fn members() -> Vec<String> {
 }
 
 #[test]
-fn pure_rooms_have_no_clock_and_no_input_or_output() {
+fn pure_modules_have_no_clock_and_no_input_or_output() {
     check(&barred(code(), BARRED));
 }
 
@@ -268,8 +268,8 @@ fn reserved_paths_are_imported_only_by_allowed_modules() {
 }
 
 #[test]
-fn the_rooms_of_the_director_import_only_what_the_table_allows() {
-    check(&rooms(code(), "atq_director", &members(), DIRECTOR));
+fn the_modules_of_the_director_import_only_what_the_table_allows() {
+    check(&top_level(code(), "atq_director", &members(), DIRECTOR));
 }
 
 /// True if a file of a crate violates a rule for modules.
@@ -386,7 +386,7 @@ fn code_behind_a_feature_that_is_not_for_tests_is_read() {
 }
 
 #[test]
-fn a_forbidden_import_between_rooms_is_found() {
+fn a_forbidden_import_between_modules_is_found() {
     let code = sample(
         "app",
         &[
@@ -406,16 +406,16 @@ fn a_forbidden_import_between_rooms_is_found() {
             ("src/new.rs", ""),
         ],
     );
-    let room = |name, may_import| Room { name, may_import };
-    let rows = [room("api", &["core"]), room("core", &[]), room("gone", &[])];
+    let row = |name, may_import| TopLevel { name, may_import };
+    let rows = [row("api", &["core"]), row("core", &[]), row("gone", &[])];
     let members = ["app", "engine_crate"].map(str::to_owned);
     assert_eq!(
-        rooms(&code, "app", &members, &rows),
+        top_level(&code, "app", &members, &rows),
         [
-            "the room `app::new` has no row in the table of rooms; add one",
-            "the table of rooms has a row for `gone`, which is not a room of `app`; remove the row",
-            "src/api.rs:1: `crate::engine::Engine` (`engine_crate::Engine`): the room `api` may import only core",
-            "src/core/inner.rs:2: `crate::api::g` (`app::api::g`): the room `core` may import only none",
+            "the module `app::new` has no row in the table of top-level modules; add one",
+            "the table of top-level modules has a row for `gone`, which is not a module of `app`; remove the row",
+            "src/api.rs:1: `crate::engine::Engine` (`engine_crate::Engine`): the module `api` may import only core",
+            "src/core/inner.rs:2: `crate::api::g` (`app::api::g`): the module `core` may import only none",
         ]
     );
 }

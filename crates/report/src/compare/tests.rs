@@ -31,7 +31,7 @@ fn label<'a>(comparison: &'a Comparison, name: &str) -> &'a FiguresPair {
 }
 
 #[test]
-fn labels_of_either_run_are_there_in_order_of_name() {
+fn labels_of_both_runs_are_sorted_by_name() {
     let comparison = compare(
         &report("now", &[("b", 1.0), ("c", 2.0)]),
         &report("before", &[("a", 1.0), ("c", 4.0)]),

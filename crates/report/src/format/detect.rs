@@ -279,7 +279,7 @@ fn header(names: &[&[u8]]) -> Detected {
         Format::JtlCsv
     } else if has("elapsed") && has("label") && has("success") {
         Format::Csv
-    } else if let Some(missing) = nearly(names) {
+    } else if let Some(missing) = missing_column(names) {
         return Detected::Unreadable(format!("its header has no column `{missing}`"));
     } else {
         return Detected::Other;
@@ -304,7 +304,7 @@ fn is_jtl(names: &[&[u8]]) -> bool {
 }
 
 /// The missing column of an otherwise valid table of samples.
-fn nearly(names: &[&[u8]]) -> Option<&'static str> {
+fn missing_column(names: &[&[u8]]) -> Option<&'static str> {
     let wanted = ["timestamp", "elapsed", "label", "success"];
     let missing: Vec<&str> = wanted
         .into_iter()

@@ -52,7 +52,7 @@ fn unknown(version: &[u8]) -> String {
     )
 }
 
-/// The reason for which a record is not read.
+/// The reason why a record is not read.
 #[derive(Debug)]
 enum Stop {
     /// It is incomplete.

@@ -40,7 +40,7 @@ fn run(version: &[u8]) -> Option<Detected> {
     Some(match major {
         3 => Detected::Results(Format::GatlingText),
         _ => Detected::Unreadable(format!(
-            "Gatling {} wrote it: of its logs those of 3.0 to 3.15 are read",
+            "it was written by Gatling {}: logs of 3.0 to 3.15 are supported",
             String::from_utf8_lossy(version)
         )),
     })

@@ -43,7 +43,7 @@ struct Document {
     latencies: Vec<Latency>,
     /// Number of entries of the details.
     details: u64,
-    /// The reason for which a member cannot be read.
+    /// The reason why a member cannot be read.
     wrong: Option<String>,
 }
 
@@ -249,7 +249,7 @@ impl Decoder for Json {
             };
             Some(format!("it is truncated {within}, after {details} details"))
         } else if self.members.has_more {
-            Some("more follows its document: what follows was not read".to_owned())
+            Some("its document is followed by more content, which was not read".to_owned())
         } else if let Some(wrong) = document.wrong.clone() {
             Some(wrong)
         } else if details > 0 && count.is_some_and(|count| count != details) {

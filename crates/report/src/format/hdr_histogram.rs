@@ -39,13 +39,13 @@ pub struct Bucket {
 /// number of significant digits.
 ///
 /// # Errors
-/// The reason for which it cannot be decoded, possibly after some buckets were passed on.
+/// The reason why it cannot be decoded, possibly after some buckets were passed on.
 pub fn decode(text: &[u8], each: impl FnMut(Bucket)) -> Result<(), &'static str> {
     let bytes = BASE64.decode(text).map_err(|_| "it is not Base64")?;
     let (header, packed) = bytes.split_first_chunk::<8>().ok_or(SHORT)?;
     let [a, b, c, d, e, f, g, h] = *header;
     if u32::from_be_bytes([a, b, c, d]) & !WORDS != PACKED {
-        return Err("it is in another encoding than V2 of whole numbers");
+        return Err("its encoding is not version 2 with whole numbers");
     }
     let length = usize::try_from(u32::from_be_bytes([e, f, g, h])).unwrap_or(usize::MAX);
     let packed = packed.get(..length).ok_or(SHORT)?;
@@ -78,7 +78,7 @@ fn header_of(bytes: &mut impl Read) -> Result<(Layout, u64), &'static str> {
     let _highest = u64::from_be_bytes(word(bytes)?);
     let ratio = f64::from_be_bytes(word(bytes)?);
     if cookie & !WORDS != UNPACKED || offset != 0 || ratio.to_bits() != 1.0_f64.to_bits() {
-        return Err("it is in another encoding than V2 of whole numbers");
+        return Err("its encoding is not version 2 with whole numbers");
     }
     let unit = lowest.checked_ilog2().ok_or("its lowest value is 0")?;
     let parts = match digits {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_claims_costs_no_memory_and_no_time() {
+    fn declared_sizes_cost_no_memory_and_no_time() {
         let far = [0xff; 9];
         let too_high = Err("its values are too high");
         assert_eq!(buckets(&packed(3, 1, &[&far[..], &[2]].concat())), too_high);
@@ -240,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(
+        fn no_bytes_cause_a_panic(
             digits in 0_u32..7,
             lowest in prop_oneof![0_u64..5, any::<u64>()],
             payload in prop::collection::vec(any::<u8>(), 0..100),

@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_of_a_file_without_a_header_are_found_by_what_stands_in_them() {
+    fn columns_of_a_file_without_a_header_are_derived_from_its_values() {
         for (row, names) in [
             (
                 "1709287200088,826,Home,200,OK,Users 1-1,text,true,,1233,230,5,5,http://x/,1,0,1",
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tables_are_not_taken_for_those_of_jmeter() {
+    fn other_tables_are_not_mistaken_for_those_of_jmeter() {
         for text in [
             "hello, world\nthis is text\n",
             "1709287200088,826,true\n",

@@ -94,7 +94,7 @@ impl Points {
             "iteration_duration" if !self.has_requests => {
                 let iterations = self
                     .iterations
-                    .get_or_insert_with(|| Box::new(into.alike()));
+                    .get_or_insert_with(|| Box::new(into.empty_like()));
                 let name = match point.tags.scenario.as_ref() {
                     "" => "iteration",
                     name => name,

@@ -194,7 +194,7 @@ impl<'de> Visitor<'de> for TimesVisitor {
         let mut times = Times::default();
         while let Some((millis, count)) = object.next_entry::<Cow<'_, str>, u64>()? {
             let micros = numbers::millis(millis.as_bytes())
-                .ok_or_else(|| A::Error::custom("a response time is no number"))?;
+                .ok_or_else(|| A::Error::custom("a response time is not a number"))?;
             let counted = times.0.entry(micros).or_default();
             *counted = count.saturating_add(*counted);
         }

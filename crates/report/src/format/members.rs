@@ -76,7 +76,7 @@ impl Members {
             }
             b'{' | b'[' => self.open(byte),
             b'}' | b']' => self.close(byte, each),
-            b',' if self.is_between() => self.hand_on(each),
+            b',' if self.is_between() => self.pass_on(each),
             b':' if self.depth == 1 && !self.has_name => self.end_name(),
             _ => self.keep(byte),
         }
@@ -112,7 +112,7 @@ impl Members {
 
     fn close(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
         if self.is_between() {
-            self.hand_on(each);
+            self.pass_on(each);
         } else {
             self.keep(byte);
         }
@@ -133,7 +133,7 @@ impl Members {
         self.has_name = true;
     }
 
-    fn hand_on(&mut self, each: &mut impl FnMut(Piece<'_>)) {
+    fn pass_on(&mut self, each: &mut impl FnMut(Piece<'_>)) {
         let is_long = std::mem::take(&mut self.is_long);
         match (self.in_list, is_long, self.value.is_empty()) {
             (true, true, _) => each(Piece::LongEntry),

@@ -229,7 +229,7 @@ const HEADS: &[&str] = &[
 const GOB: &[u8] = b"\x30\x7f\x03\x01\x01\x06Result\x01\xff\x80\x00\x01\x03\x01\x09Timestamp\x01\xff\x82\x00\x01\x07Latency\x01\x04\x00\x01\x04Body\x01\x0a\x00\x00\x00\x08\xff\x81\x05\x01\x01\x01\x00\x00\x20\xff\x80\x01\x0f\x01\x00";
 
 #[test]
-fn the_gob_of_the_next_test_is_detected() {
+fn a_gob_without_results_is_detected() {
     assert_eq!(read_as("any", GOB).0.format, "vegeta");
 }
 /// Gatling's binary log: a run without scenarios and a request.

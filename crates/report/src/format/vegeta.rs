@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tables_are_not_taken_for_vegetas() {
+    fn other_tables_are_not_mistaken_for_those_of_vegeta() {
         let row = "1795877186301308996,200,7339833,0,13,,YQ==,shop,0\n";
         assert!(is_csv(row.as_bytes(), false));
         assert!(is_csv(

@@ -27,7 +27,7 @@ pub fn is_gob(head: &[u8]) -> bool {
     is_definition && reader.rest.starts_with(FIRST_TYPE)
 }
 
-/// The reason for which decoding stopped.
+/// The reason why decoding stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     /// More bytes are needed.

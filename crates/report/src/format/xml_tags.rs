@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_comments_and_data_are_told_apart() {
+    fn tags_comments_and_data_are_distinguished() {
         let text = b"<a b=\"x>y\">t<!-- <c> -- --><![CDATA[<d>]]]]><e/>u<f g=\"h<i j='k'>";
         let found = pieces(&[text]);
         let found: Vec<(char, &str)> = found

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_shown_in_utc() {
+    fn times_are_shown_in_utc() {
         assert_eq!(utc("2026-11-21T12:00:00+02:00"), "2026-11-21 10:00:00 UTC");
         assert_eq!(utc("soon"), "soon");
         assert!(moment(u64::MAX).is_none());

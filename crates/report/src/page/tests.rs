@@ -282,7 +282,7 @@ fn the_figures_are_those_of_the_report() {
 }
 
 #[test]
-fn nothing_is_better_if_the_error_rate_rose() {
+fn no_figure_is_marked_as_better_if_the_error_rate_rose() {
     let mut before = small();
     before.task = "before".to_owned();
     before.duration = 400.0;
@@ -428,7 +428,7 @@ fn the_chart_of_response_times_matches_its_snapshot() {
 }
 
 #[test]
-fn two_thousand_labels_stay_small() {
+fn a_page_of_two_thousand_labels_is_small() {
     let mut report = small();
     report.labels = (0..2000)
         .map(|n| named(&format!("{n} {}", "long ".repeat(2000)), n, n % 3))

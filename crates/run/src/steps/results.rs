@@ -35,7 +35,7 @@ pub async fn fetch(run: &Run, containers: &[Member]) -> Fetched {
         missing.extend(collect(run, wanted, &stored).await);
     }
     let (name, suffix) = (&run.spec.name, &run.state.run);
-    run.shared.evidence.forget_incoming(name, suffix).await;
+    run.shared.evidence.remove_incoming(name, suffix).await;
     let stored = self::stored(run).await.into_iter();
     Fetched {
         results: stored.filter_map(summary).collect(),

@@ -217,7 +217,7 @@ fn a_definite_failure_is_recorded_within_a_second() {
 
 /// Only the shared lists limit the rate of calls. The driver must not wait in addition.
 #[test]
-fn workers_that_run_are_noticed_soon_although_docker_is_slow() {
+fn running_workers_are_detected_soon_although_docker_is_slow() {
     for stagger in [0, 130, 270, 390, 510] {
         let simulation = Simulation::new();
         simulation.fake.set_stagger(Duration::from_millis(stagger));

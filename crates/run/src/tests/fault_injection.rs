@@ -241,7 +241,7 @@ fn request_after_record(request: Request) {
             let resume = async {
                 // The request arrives before the driver continues.
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-                point.go_on();
+                point.resume();
             };
             tokio::join!(request.send(director), resume).0
         });

@@ -22,7 +22,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Images that ignore SIGTERM for longer than their grace period.
 fn simulation() -> Simulation {
     let simulation = Simulation::new();
-    for image in ["stubborn:1", "tool:1"] {
+    for image in ["ignores-sigterm:1", "tool:1"] {
         simulation
             .fake
             .image(image)
@@ -33,9 +33,9 @@ fn simulation() -> Simulation {
     simulation
 }
 
-fn stubborn() -> Value {
+fn ignoring_sigterm() -> Value {
     let mut task = simple("load");
-    task["master"]["image"] = json!("stubborn:1");
+    task["master"]["image"] = json!("ignores-sigterm:1");
     task["worker"]["replicas"] = json!(2);
     for role in ["master", "worker"] {
         task[role]["stopGracePeriod"] = json!(HOUR.as_secs());
@@ -44,7 +44,7 @@ fn stubborn() -> Value {
 }
 
 async fn running(director: &Director) -> TaskName {
-    let name = director.accepted(&stubborn()).await;
+    let name = director.accepted(&ignoring_sigterm()).await;
     director.wait_for_step(&name, Step::Running).await;
     name
 }
@@ -115,7 +115,7 @@ fn force_speeds_up_a_stop_in_progress() {
 #[test]
 fn force_skips_the_grace_period_of_workers_after_a_test_that_ended_by_itself() {
     simulation().run(|director| async move {
-        let mut task = stubborn();
+        let mut task = ignoring_sigterm();
         task["master"]["image"] = json!("boss:1");
         let name = director.accepted(&task).await;
         director.wait_for_step(&name, Step::Report).await;
@@ -145,7 +145,7 @@ fn force_skips_the_grace_period_of_workers_after_a_test_that_ended_by_itself() {
 fn a_forced_delete_is_fast_in_every_step() {
     for step in [Step::Resolve, Step::Running, Step::Collect, Step::Cleanup] {
         simulation().run(|director| async move {
-            let name = director.accepted(&stubborn()).await;
+            let name = director.accepted(&ignoring_sigterm()).await;
             director.wait_for_step(&name, step.min(Step::Running)).await;
             if step == Step::Collect {
                 director.orchestrator.stop(&name).await.unwrap();
@@ -234,7 +234,7 @@ fn three_nodes() -> Simulation {
 }
 
 fn on_three_nodes() -> Value {
-    let mut task = stubborn();
+    let mut task = ignoring_sigterm();
     task["worker"]["replicas"] = json!(3);
     task
 }

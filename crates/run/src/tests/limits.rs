@@ -182,7 +182,7 @@ fn renewing_a_missing_lease_is_an_error() {
 }
 
 #[test]
-fn a_client_with_a_key_only_ends_its_own_runs() {
+fn a_client_with_a_key_ends_only_its_own_runs() {
     long().run(|director| async move {
         let name = accepted(&director, keyed("first")).await;
         let second = director.submit_with(&task(), keyed("second")).await;

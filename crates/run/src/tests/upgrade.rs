@@ -1,4 +1,4 @@
-//! Takes over the data directory of an earlier version: its tasks are listed, reported, completed and deleted.
+//! Starts on the data directory of an earlier version: its tasks are listed, reported, completed and deleted.
 
 use super::simulation::{Simulation, name};
 use atq_task::machine;

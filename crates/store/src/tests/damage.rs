@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// A store with the tasks `good`, `folds`, `event`, `spec`, `wish` and `lost`; each except the first is
+/// A store with the tasks `good`, `folds`, `event`, `spec`, `desired` and `lost`; each except the first is
 /// damaged in a different way.
 async fn damaged(dir: &Path) -> Store {
     let store = Store::open(dir).unwrap();
-    for name in ["good", "folds", "event", "spec", "wish", "lost"] {
+    for name in ["good", "folds", "event", "spec", "desired", "lost"] {
         fill(&store, &spec(name), 4).await;
     }
     let name = |text| TaskName::parse(text).unwrap();
@@ -29,7 +29,7 @@ async fn damaged(dir: &Path) -> Store {
     store
         .db()
         .unwrap()
-        .insert(desired_key(&name("wish")), b"\"fly\"")
+        .insert(desired_key(&name("desired")), b"\"fly\"")
         .unwrap();
     store.db().unwrap().remove(spec_key(&name("lost"))).unwrap();
     store.db().unwrap().insert("spec/no name!", b"{}").unwrap();
@@ -48,18 +48,18 @@ async fn damaged_tasks_are_reported_and_others_are_not_affected() {
     assert_eq!(
         reasons,
         [
+            "desired: the store's value `wish/desired` cannot be read: unexpected content at byte 5 of 5",
             "event: the store's value `event/event/2` cannot be read: not valid JSON at byte 7 of 7",
             "folds: the history of `folds` cannot be read: event 9 (`Stopped`) cannot follow in step `cleanup`",
             "lost: the store's value `spec/lost` cannot be read: it is missing",
             "no name!: the store's value `spec/no name!` cannot be read: `no name!` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends",
             "spec: the store's value `spec/spec` cannot be read: unexpected content at byte 17 of 17",
-            "wish: the store's value `wish/wish` cannot be read: unexpected content at byte 5 of 5",
         ]
     );
     let all: Vec<_> = store.all().unwrap();
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].spec.name.as_str(), "good");
-    for name in ["event", "folds", "lost", "spec", "wish"] {
+    for name in ["event", "folds", "lost", "spec", "desired"] {
         let error = store.load(&spec(name).name).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
     }
@@ -73,7 +73,7 @@ async fn a_damaged_task_is_known_by_its_name_alone() {
     let known = store.known().unwrap();
     assert_eq!(known.len(), 7);
     assert_eq!(known["good"].as_deref(), Some("a1b2c3"));
-    for name in ["event", "folds", "lost", "spec", "wish", "no name!"] {
+    for name in ["event", "folds", "lost", "spec", "desired", "no name!"] {
         assert_eq!(known[name], None, "{name}");
     }
 }
@@ -83,7 +83,7 @@ async fn the_name_of_a_removed_damaged_task_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged(dir.path()).await;
     store.repair().unwrap();
-    for name in ["event", "folds", "lost", "spec", "wish"] {
+    for name in ["event", "folds", "lost", "spec", "desired"] {
         let name = TaskName::parse(name).unwrap();
         store.remove(&name).await.unwrap();
         assert_eq!(store.load(&name).unwrap(), None);
@@ -106,10 +106,10 @@ async fn a_new_task_does_not_inherit_events() {
 }
 
 #[tokio::test]
-async fn an_unreadable_wish_is_replaced() {
+async fn an_unreadable_desired_state_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged(dir.path()).await;
-    let name = TaskName::parse("wish").unwrap();
+    let name = TaskName::parse("desired").unwrap();
     store.set_desired(&name, Desired::Deleted).await.unwrap();
     assert_eq!(
         store.load(&name).unwrap().unwrap().desired,

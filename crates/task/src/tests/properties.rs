@@ -214,7 +214,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn rank_never_falls_and_every_prefix_folds_to_its_state(
+    fn the_rank_never_decreases_and_every_prefix_folds_to_its_state(
         spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..80), at in 0..60_usize, request in requests(),
     ) {
         let (history, states) = drive(&spec, &dice, at, request);
@@ -278,7 +278,7 @@ proptest! {
     }
 
     #[test]
-    fn no_event_makes_the_rank_fall(
+    fn no_event_lowers_the_rank(
         spec in specs(), dice in prop::collection::vec(any::<Dice>(), 0..60), event in any_event(),
     ) {
         let (_, states) = drive(&spec, &dice, usize::MAX, Desired::Run);

@@ -61,7 +61,7 @@ fn text(report: &Report) -> String {
 }
 
 #[test]
-fn a_report_as_people_see_it() {
+fn a_report_as_text() {
     insta::assert_snapshot!(text(&report()));
 }
 

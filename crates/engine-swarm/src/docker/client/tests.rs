@@ -74,7 +74,7 @@ async fn the_older_version_is_used_and_negotiated_again_after_a_change() {
 }
 
 #[tokio::test]
-async fn docker_may_come_up_after_the_client() {
+async fn docker_may_start_after_the_client() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("d.sock");
     let host = format!("unix://{}", socket.display());

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use crate::error::SwarmError;
-use crate::fake::task_lifecycle::{FakeTask, Fate};
+use crate::fake::task_lifecycle::{Behaviour, FakeTask};
 use crate::plan::{Labels, NetworkPlan};
 use crate::port::Network;
 use ipnet::Ipv4Net;
@@ -148,7 +148,8 @@ impl Cluster {
             return Some(format!("service {}", service.id));
         }
         let waiting = |task: &&FakeTask| {
-            matches!(task.fate, Fate::NoAddress) && task.service.networks.contains(network)
+            matches!(task.behaviour, Behaviour::NoAddress)
+                && task.service.networks.contains(network)
         };
         let task = self.listed(now).find(waiting)?;
         Some(format!("task {}", task.id))

@@ -1,6 +1,6 @@
-//! Import cycles between files of different rooms.
+//! Import cycles between files of different module groups.
 //!
-//! A room is a directory: `a/mod.rs` or `a.rs` belongs to the room `a` if there are files below it.
+//! A module group is a directory: `a/mod.rs` or `a.rs` belongs to the group `a` if there are files below it.
 
 use super::code::Code;
 use petgraph::algo::tarjan_scc;
@@ -8,12 +8,12 @@ use petgraph::graphmap::DiGraphMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Files of several rooms with direct or indirect mutual imports.
+/// Files of several module groups with direct or indirect mutual imports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cycle {
     /// The files.
     pub files: BTreeSet<PathBuf>,
-    /// The imports between rooms, as `file:line: path -> file`.
+    /// The imports between groups, as `file:line: path -> file`.
     pub imports: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ struct Import<'a> {
     written: String,
 }
 
-/// All cycles between rooms, sorted by their files.
+/// All cycles between module groups, sorted by their files.
 pub fn cycles(code: &Code) -> Vec<Cycle> {
     let imports = imports(code);
     let files: BTreeSet<&Path> = code
@@ -41,9 +41,9 @@ pub fn cycles(code: &Code) -> Vec<Cycle> {
     let mut cycles: Vec<Cycle> = tarjan_scc(&graph)
         .into_iter()
         .filter(|files: &Vec<&Path>| {
-            let rooms: BTreeSet<PathBuf> =
-                files.iter().map(|file| room(file, &directories)).collect();
-            rooms.len() > 1
+            let groups: BTreeSet<PathBuf> =
+                files.iter().map(|file| group(file, &directories)).collect();
+            groups.len() > 1
         })
         .map(|files: Vec<&Path>| cycle(&files, &imports, &directories))
         .collect();
@@ -61,7 +61,7 @@ pub fn compare(found: &[Cycle], known: &[&[&str]]) -> Vec<String> {
     for cycle in found {
         if !known.iter().any(|known| cycle.files.is_subset(known)) {
             faults.push(format!(
-                "new import cycle between rooms; move the common part into a file that imports neither:\n    {}\n  imports between its rooms:\n    {}",
+                "new import cycle between module groups; move the common part into a file that imports neither:\n    {}\n  imports between its module groups:\n    {}",
                 shown(&cycle.files),
                 cycle.imports.join("\n    ")
             ));
@@ -99,7 +99,7 @@ fn cycle(files: &[&Path], imports: &[Import], directories: &BTreeSet<&Path>) -> 
     let crosses = |import: &&Import| {
         files.contains(&import.from)
             && files.contains(&import.to)
-            && room(import.from, directories) != room(import.to, directories)
+            && group(import.from, directories) != group(import.to, directories)
     };
     // One line per pair of files.
     let mut shown = BTreeMap::new();
@@ -136,7 +136,7 @@ fn imports(code: &Code) -> Vec<Import<'_>> {
     imports
 }
 
-fn room(file: &Path, directories: &BTreeSet<&Path>) -> PathBuf {
+fn group(file: &Path, directories: &BTreeSet<&Path>) -> PathBuf {
     let own = file.with_extension("");
     if directories.contains(own.as_path()) {
         return own;

@@ -22,12 +22,12 @@ pub struct Barred {
     pub paths: &'static [&'static str],
 }
 
-/// Allowed imports of a room.
+/// Allowed imports of a top-level module.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
-    /// The room: a module directly below the root of the crate.
+pub struct TopLevel {
+    /// The module, directly below the root of the crate.
     pub name: &'static str,
-    /// Other rooms of the same crate, and crates of the workspace.
+    /// Other top-level modules of the same crate, and crates of the workspace.
     pub may_import: &'static [&'static str],
 }
 
@@ -69,41 +69,42 @@ pub fn barred(code: &Code, rules: &[Barred]) -> Vec<String> {
     faults
 }
 
-/// Forbidden imports between the rooms of the crate `root`, rooms without a row
-/// and rows without a room.
-pub fn rooms(code: &Code, root: &str, members: &[String], rows: &[Room]) -> Vec<String> {
+/// Forbidden imports between the top-level modules of the crate `root`, modules without a row and rows without a module.
+pub fn top_level(code: &Code, root: &str, members: &[String], rows: &[TopLevel]) -> Vec<String> {
     let mut faults = Vec::new();
-    let rooms = code
+    let modules = code
         .modules
         .keys()
-        .filter_map(|module| room_of(root, module));
-    let rooms: Vec<String> = rooms.collect();
-    let is_target = |name: &String| members.contains(name) || rooms.contains(name);
-    for room in rooms
+        .filter_map(|module| top_level_of(root, module));
+    let modules: Vec<String> = modules.collect();
+    let is_target = |name: &String| members.contains(name) || modules.contains(name);
+    for module in modules
         .iter()
-        .filter(|room| !rows.iter().any(|row| row.name == **room))
+        .filter(|module| !rows.iter().any(|row| row.name == **module))
     {
-        let fault = format!("the room `{root}::{room}` has no row in the table of rooms; add one");
+        let fault = format!(
+            "the module `{root}::{module}` has no row in the table of top-level modules; add one"
+        );
         if !faults.contains(&fault) {
             faults.push(fault);
         }
     }
     for row in rows
         .iter()
-        .filter(|row| !rooms.iter().any(|room| room == row.name))
+        .filter(|row| !modules.iter().any(|module| module == row.name))
     {
         faults.push(format!(
-            "the table of rooms has a row for `{}`, which is not a room of `{root}`; remove the row",
+            "the table of top-level modules has a row for `{}`, which is not a module of `{root}`; remove the row",
             row.name
         ));
     }
     for (name, module, mention, path) in imports(code) {
         let Some(row) =
-            room_of(root, name).and_then(|room| rows.iter().find(|row| row.name == room))
+            top_level_of(root, name).and_then(|own| rows.iter().find(|row| row.name == own))
         else {
             continue;
         };
-        let target = room_of(root, &path)
+        let target = top_level_of(root, &path)
             .filter(is_target)
             .or_else(|| path.first().cloned().filter(is_target));
         let Some(target) = target.filter(|target| target != row.name && target != root) else {
@@ -111,7 +112,7 @@ pub fn rooms(code: &Code, root: &str, members: &[String], rows: &[Room]) -> Vec<
         };
         if !row.may_import.contains(&target.as_str()) {
             let why = format!(
-                "the room `{}` may import only {}",
+                "the module `{}` may import only {}",
                 row.name,
                 listed(row.may_import)
             );
@@ -135,8 +136,8 @@ fn admits(allowed: &str, module: &[String]) -> bool {
     }
 }
 
-/// The room of a path in a crate: the segment after the root. The root itself is not in a room.
-fn room_of(root: &str, path: &[String]) -> Option<String> {
+/// The top-level module of a path in a crate: the segment after the root; `None` for the root itself.
+fn top_level_of(root: &str, path: &[String]) -> Option<String> {
     let root = segments(root);
     path.strip_prefix(&root[..])?.first().cloned()
 }

@@ -4,7 +4,7 @@
 //! - [`code`]: the modules of a crate with their paths and words, without test code;
 //! - [`crates`]: dependencies between crates and on libraries;
 //! - [`imports`]: imports of modules and libraries by modules;
-//! - [`cycles`]: import cycles between files of different rooms;
+//! - [`cycles`]: import cycles between files of different module groups;
 //! - [`words`]: uses of the words of one engine per file.
 //!
 //! The rules themselves are the tables in the parent directory.

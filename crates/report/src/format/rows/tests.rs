@@ -46,13 +46,13 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_odd(text in prop::collection::vec(prop::sample::select(b"a,\"\"\n\r\0\xff".to_vec()), 0..200)) {
+    fn arbitrary_bytes_cause_no_panic(text in prop::collection::vec(prop::sample::select(b"a,\"\"\n\r\0\xff".to_vec()), 0..200)) {
         ours(&text, 7);
     }
 }
 
 #[test]
-fn a_quote_that_is_never_closed_costs_its_line_only() {
+fn an_unclosed_quote_loses_only_its_line() {
     let text = b"a,b\n\"c,d\ne,f\n";
     let rows = ours(text, 100);
     assert_eq!(rows.len(), 3);
@@ -60,7 +60,7 @@ fn a_quote_that_is_never_closed_costs_its_line_only() {
 }
 
 #[test]
-fn rows_across_the_ends_of_buffers_are_whole() {
+fn rows_across_buffers_are_complete() {
     let row = format!("{},\"{}\"\n", "x".repeat(1000), "y,\n".repeat(300));
     let rows = ours(row.repeat(1500).as_bytes(), 999_983);
     assert_eq!(rows.len(), 1500);
@@ -68,7 +68,7 @@ fn rows_across_the_ends_of_buffers_are_whole() {
 }
 
 #[test]
-fn a_row_that_is_too_long_is_passed_over() {
+fn a_row_that_is_too_long_is_skipped() {
     let text = format!("a,b\n{}\nc,d\n", "x".repeat(MAX_ROW + 1));
     let rows = ours(text.as_bytes(), 1 << 20);
     assert_eq!(

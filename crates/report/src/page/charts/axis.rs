@@ -151,7 +151,7 @@ pub(super) fn percentiles(samples: u64) -> Vec<Tick> {
             label: label.to_owned(),
             minor: percentile == 50.0 || percentile_at(percentile, samples) > 0.7,
         })
-        // With many nines, 50 is too close to 0.
+        // With many nines, the labels of 0 and 50 would overlap.
         .filter(|tick| tick.at < 0.93 && (tick.at == 0.0 || tick.at > 0.09))
         .collect();
     ticks.push(Tick {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_ticks_at_nice_steps() {
+    fn values_have_ticks_at_round_steps() {
         for (largest, expected) in [
             (873.0, vec!["0 ms", "500 ms", "1,000 ms"]),
             (400.0, vec!["0 ms", "100 ms", "200 ms", "300 ms", "400 ms"]),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_round_in_utc() {
+    fn ticks_of_time_are_round_in_utc() {
         let ten = 1_795_255_200_000; // 2026-11-21 10:00:00
         assert_eq!(
             labels(&moments(ten + 1, ten + 5 * MINUTE)),

@@ -114,9 +114,9 @@ fn the_sample_of_the_stack_is_valid_and_its_paths_are_mounted() {
 }
 
 #[test]
-fn every_verb_of_the_papers_is_one_of_the_makefile() {
+fn every_make_target_in_the_docs_exists() {
     let makefile = read("Makefile");
-    for paper in [
+    for page in [
         "README.md",
         "ARCHITECTURE.md",
         "CHANGELOG.md",
@@ -127,18 +127,18 @@ fn every_verb_of_the_papers_is_one_of_the_makefile() {
         "docs/tutorial/ci.md",
         "docs/tutorial/jmeter.md",
     ] {
-        let text = read(paper);
+        let text = read(page);
         for after in text.split("make ").skip(1) {
-            let verb: String = after
+            let target: String = after
                 .chars()
                 .take_while(|c| c.is_ascii_lowercase() || *c == '-')
                 .collect();
-            let in_code = after[verb.len()..].starts_with(['`', '\n', ' ', '\'']);
+            let in_code = after[target.len()..].starts_with(['`', '\n', ' ', '\'']);
             // "make" also occurs in prose: "make a network".
-            let is_prose = ["a", "it", "tasks", "the"].contains(&verb.as_str());
+            let is_prose = ["a", "it", "tasks", "the"].contains(&target.as_str());
             assert!(
-                is_prose || !in_code || makefile.contains(&format!("\n{verb}: ")),
-                "{paper} names `make {verb}`"
+                is_prose || !in_code || makefile.contains(&format!("\n{target}: ")),
+                "{page} names `make {target}`"
             );
         }
     }
