@@ -42,6 +42,9 @@ is_running() {
     ! grep -q '^State:[[:space:]]*Z' "/proc/$2/status" 2>/dev/null
 }
 
+# parent_of PID: the process id of its parent; empty when the process has ended.
+parent_of() { awk '/^PPid:/ { print $2 }' "/proc/$1/status" 2>/dev/null || true; }
+
 # wait_until SECONDS TEXT COMMAND...: polls until COMMAND succeeds; prints a progress line every five seconds.
 wait_until() {
   local limit=$1 text=$2 start=$SECONDS shown=0

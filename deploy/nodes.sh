@@ -65,7 +65,8 @@ processes() { ! netns_exists "$1" || ip netns pids "$(netns "$1")"; }
 engine_of() {
   local pid
   for pid in $(processes "$1"); do
-    if is_running dockerd "$pid"; then echo "$pid"; fi
+    # A process that the Engine starts has the name of the Engine until it runs its own program.
+    if is_running dockerd "$pid" && ! is_running dockerd "$(parent_of "$pid")"; then echo "$pid"; fi
   done
 }
 

@@ -19,7 +19,7 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|programs|registry|
   nodes            engine, and the tools that deploy/nodes.sh needs for additional nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that its service is never started
-  browser          the program `chromium` for tests of the report pages, from Debian's package
+  browser          the program `chromium` for tests of all pages, from Debian's package
   gitlab-ci-local  the program of that name for tests of the GitLab template, in the version pinned in
                    deploy/gitlab/test, installed by npm into ATQ_STATE; nothing is installed globally
   openapi-clients  a Python environment with a client generator and schemathesis, in pinned versions,

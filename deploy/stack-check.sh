@@ -35,12 +35,13 @@ check_needs() {
   done
 }
 
-# Finds a free port: one that refuses connections.
+# Finds a free port: one that refuses connections, as the next one does, which is for carriers.
 free_port() {
   local port
   for _ in $(seq 50); do
     port=$((RANDOM % 10000 + 20000))
-    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port" && return; }
+    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue
+    (: <"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null || { echo "$port" && return; }
   done
   die "found no free port between 20000 and 29999"
 }

@@ -44,6 +44,8 @@ nodes() { stage nodes --needs images,tools target swarm-nodes; }
 export ATQ_TEST_PROGRAMS=$TARGET/programs
 export ATQ_DIRECTOR_BIN=$TARGET/programs/atq-director ATQ_DISCOVERY_BIN=$TARGET/programs/atq-discovery
 export ATQ_CARRIER_BIN=$TARGET/programs/atq-carrier
+# The stage `tools` installs Chromium, so its tests are not skipped.
+export ATQ_TEST_BROWSER=1
 
 begin_stages test
 stage engine setup swarm

@@ -2,7 +2,8 @@
 //!
 //! - [`task`]: [`TaskPayload`](task::TaskPayload) is a definition, [`Task`](task::Task) a task as responses show it;
 //! - [`service`]: the objects of a service in a definition;
-//! - [`bundle`], [`report`], [`manifest`], [`swarm`], [`health`]: responses; [`error`]: the body of every error.
+//! - [`bundle`], [`report`], [`manifest`], [`swarm`], [`health`]: responses; [`token`]: tokens of clients;
+//!   [`error`]: the body of every error.
 //!
 //! `api-spec/openapi.json` is generated from these types. The crate depends on `serde` and `utoipa` only, so that every
 //! other crate can use it.
@@ -16,8 +17,10 @@ pub mod health;
 pub mod manifest;
 pub mod report;
 pub mod service;
+pub mod session;
 pub mod swarm;
 pub mod task;
+pub mod token;
 
 /// Vendor media type of a task (layer 1).
 pub const MEDIA_TASK: &str = "application/atq.task+json";

@@ -51,6 +51,9 @@ pub struct Manifest {
     pub clock_offsets: BTreeMap<String, i64>,
     /// Time at which the definition was accepted.
     pub created_at: String,
+    /// Name of the client that started the run; absent if it was not identified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
     /// Time at which the master was first observed running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,

@@ -328,6 +328,13 @@ pub struct Task {
     pub queue_position: Option<u32>,
     /// Time at which the definition was accepted.
     pub created_at: String,
+    /// Name of the client that started the run; absent if it was not identified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "jenkins")]
+    pub created_by: Option<String>,
+    /// Name of the client that stopped the run; absent if it was not identified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
     /// Time at which the master was first observed running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,

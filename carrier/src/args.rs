@@ -74,7 +74,7 @@ pub struct Args {
     )]
     pub docker_socket: PathBuf,
 
-    /// CA certificates, required when the Director's URL is `https`
+    /// CA certificates for an `https` URL, unless the order has a certificate
     #[arg(
         long,
         value_name = "PEM",

@@ -20,7 +20,7 @@ const RESULTS_DIR: &str = "/atq/results";
 /// Names the containers whose results were not uploaded, with the reasons.
 pub fn run(args: &Args, order: &Collect, until: Instant) -> Result<CarrierOutcome, Problem> {
     let docker = Docker::at(&args.docker_socket);
-    let director = Director::at(&order.url, args, until)?;
+    let director = Director::at(&order.url, order.certificate.as_deref(), args, until)?;
     let mut summary = CarrierOutcome::default();
     let mut problems = Vec::new();
     for container in &order.containers {

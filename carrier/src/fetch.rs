@@ -41,7 +41,7 @@ const FILE_MODE: u32 = 0o644;
 /// # Errors
 /// The reason of the failure; the volume then has no marker.
 pub fn run(args: &Args, order: &Fetch, until: Instant) -> Result<CarrierOutcome, Problem> {
-    let director = Director::at(&order.url, args, until)?;
+    let director = Director::at(&order.url, order.certificate.as_deref(), args, until)?;
     let volume = Volume::lock(&args.bundle_dir, until)?;
     let delivery = Delivery::new(args, order, order::bundle(order)?, &volume);
     let mut summary = CarrierOutcome::default();
@@ -163,10 +163,9 @@ impl<'a> Delivery<'a> {
                 ));
             }
             self.split_file(&from, file).map_err(|e| match e {
-                SplitError::TooFew(rows) => named(format!(
-                    "has {rows} rows for {} replicas\nhint: each replica needs at least one",
-                    split.replicas
-                )),
+                SplitError::TooFew(rows) => {
+                    named(format!("has {rows} rows for {} replicas", split.replicas))
+                }
                 SplitError::Write(e) if is_full(&e) => space.error(unpacked.saturating_mul(2)),
                 other => named(other.to_string()),
             })?;

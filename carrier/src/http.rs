@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Response;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, RustlsConnector, TcpConnector};
 use ureq::{Agent, Body, RequestBuilder, SendBody, Timeout};
@@ -56,11 +56,17 @@ pub struct ClockOffset {
 }
 
 impl Director {
-    /// Creates the client without connecting. `until` is the deadline of all requests together.
+    /// Creates the client without connecting. `certificate` is the only one that is trusted, in PEM; without it, those
+    /// of the node are. `until` is the deadline of all requests together.
     ///
     /// # Errors
-    /// With `https`, when the CA certificates cannot be read.
-    pub fn at(url: &str, args: &Args, until: Instant) -> Result<Self, Problem> {
+    /// When the certificates cannot be read, or the URL with a certificate is not `https`.
+    pub fn at(
+        url: &str,
+        certificate: Option<&str>,
+        args: &Args,
+        until: Instant,
+    ) -> Result<Self, Problem> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -74,8 +80,15 @@ impl Director {
             .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_per_read(Some(IDLE_TIMEOUT))
             .timeout_per_write(Some(IDLE_TIMEOUT));
-        if url.starts_with("https:") {
-            config = config.tls_config(tls(&args.ca_file)?);
+        match (url.starts_with("https:"), certificate) {
+            (true, Some(pem)) => config = config.tls_config(trust_only(pem)?),
+            (true, None) => config = config.tls_config(trust_node(&args.ca_file)?),
+            (false, None) => {}
+            // The token must not be sent in clear text.
+            (false, Some(_)) => {
+                let text = "the order has a certificate, but its URL is not `https`";
+                return Err(Problem::permanent(text));
+            }
         }
         let peer_closed = PeerClosed::default();
         let connector =
@@ -262,31 +275,48 @@ impl ClockOffset {
     }
 }
 
-/// Reads the CA certificates from `ca_file`: the image contains none.
-fn tls(ca_file: &Path) -> Result<TlsConfig, Problem> {
+/// Trusts the certificate of the order.
+fn trust_only(pem: &str) -> Result<TlsConfig, Problem> {
+    let certificates = certificates_in(pem.as_bytes());
+    if certificates.is_empty() {
+        let text = "the order has no valid `certificate`";
+        return Err(Problem::permanent(text));
+    }
+    Ok(tls(certificates))
+}
+
+/// Trusts the certificates in `ca_file`, for orders of earlier versions: the image contains none.
+fn trust_node(ca_file: &Path) -> Result<TlsConfig, Problem> {
     let shown = ca_file.display();
-    let hint = "hint: mount the node's certificates there, or use `http` in `advertiseUrl`";
+    let hint = "hint: mount the node's certificates there";
     let pem = fs::read(ca_file).map_err(|e| {
         let why = reason(&e);
         Problem::permanent(format!(
             "`https` needs CA certificates at `{shown}`: {why}\n{hint}"
         ))
     })?;
-    let certificates: Vec<_> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
+    let certificates = certificates_in(&pem);
     if certificates.is_empty() {
         return Err(Problem::permanent(format!(
             "`https` needs CA certificates: none in `{shown}`\n{hint}"
         )));
     }
-    Ok(TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(certificates)))
+    Ok(tls(certificates))
+}
+
+fn certificates_in(pem: &[u8]) -> Vec<Certificate<'static>> {
+    let certificates = parse_pem(pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    certificates.collect()
+}
+
+fn tls(roots: Vec<Certificate<'static>>) -> TlsConfig {
+    TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build())
+        .build()
 }
 
 fn director_time_ms(response: &Response<Body>) -> Option<i64> {

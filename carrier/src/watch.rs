@@ -27,6 +27,7 @@ pub fn run(args: &Args, order: &Watch) -> Result<CarrierOutcome, Problem> {
     // The deadline is too far away to have an effect.
     let director = Director::at(
         &order.url,
+        order.certificate.as_deref(),
         args,
         Instant::now() + Duration::from_secs(1 << 32),
     )?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use atq_bundle_archive::raw::{Item, archive};
 use serde_json::{Value, json};
 
-use fixture::server::{Reply, Server};
+use fixture::server::{Authority, Reply, Server};
 use fixture::{Finished, Fixture, big_zip, id, order, paths};
 
 const USERS: &[u8] = b"name,word\nann,\"a\nb\"\nbob,2\ncid,3\ndan,4\n";
@@ -32,6 +32,16 @@ fn director(zip: Vec<u8>) -> Server {
         "GET /carrier/ready" => Reply::Full(200, b"atq-director d1".to_vec()),
         line if line.starts_with("GET /carrier/r1/bundle/") => Reply::Full(200, zip.clone()),
         _ => Reply::Full(404, Vec::new()),
+    })
+}
+
+/// Like [`director`], with TLS.
+fn director_with_tls(zip: Vec<u8>, authority: &Authority, names: &[&str]) -> Server {
+    Server::tls(authority, names, move |request| {
+        match request.line.as_str() {
+            "GET /carrier/ready" => Reply::Full(200, b"atq-director d1".to_vec()),
+            _ => Reply::Full(200, zip.clone()),
+        }
     })
 }
 
@@ -468,4 +478,61 @@ fn memory_use_does_not_grow_with_the_bundle() {
         begun.elapsed().as_millis()
     );
     assert!((1..40 * 1024).contains(&peak), "{peak} KiB");
+}
+
+#[test]
+fn the_certificate_of_the_order_is_the_only_one_that_is_trusted() {
+    let zip = sample();
+    let (own, other) = (Authority::new(), Authority::new());
+    for (signer, names, trusted) in [
+        (&own, ["127.0.0.1"], true),
+        (&other, ["127.0.0.1"], false),
+        (&own, ["127.0.0.2"], false),
+    ] {
+        let fixture = Fixture::new();
+        let server = director_with_tls(zip.clone(), signer, &names);
+        let mut order = order(&server.url, &id(&zip));
+        order["certificate"] = json!(own.pem);
+        // The certificates of the node are not used.
+        let file = fixture.dir.path().join("ca.pem");
+        fs::write(&file, &other.pem).unwrap();
+        let mut command = fixture.command("fetch", &order);
+        let output = command.env("SSL_CERT_FILE", &file).output().unwrap();
+        let finished = Finished::of(&output);
+        if trusted {
+            finished.assert_done();
+        } else {
+            let problem = finished.problem();
+            assert!(problem.contains("certificate"), "{problem}");
+            assert!(server.requests("").is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_order_without_a_certificate_uses_those_of_the_node() {
+    let (fixture, zip, authority) = (Fixture::new(), sample(), Authority::new());
+    let server = director_with_tls(zip.clone(), &authority, &["127.0.0.1"]);
+    let file = fixture.dir.path().join("ca.pem");
+    fs::write(&file, &authority.pem).unwrap();
+    let mut command = fixture.command("fetch", &order(&server.url, &id(&zip)));
+    let output = command.env("SSL_CERT_FILE", &file).output().unwrap();
+    Finished::of(&output).assert_done();
+}
+
+#[test]
+fn an_order_with_a_certificate_is_not_performed_without_tls() {
+    let (fixture, zip) = (Fixture::new(), sample());
+    let server = director(zip.clone());
+    let mut order = order(&server.url, &id(&zip));
+    order["certificate"] = json!(Authority::new().pem);
+    let finished = fixture.run("fetch", &order);
+    let expected = "the order has a certificate, but its URL is not `https`";
+    assert_eq!(finished.problem(), expected);
+    assert!(server.requests("").is_empty());
+
+    order["url"] = json!(server.url.replace("http:", "https:"));
+    order["certificate"] = json!("no certificate");
+    let finished = fixture.run("fetch", &order);
+    assert_eq!(finished.problem(), "the order has no valid `certificate`");
 }

@@ -9,19 +9,9 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "atq", version, after_help = exit_codes())]
 pub struct Args {
-    /// URL of the Director [default: `url` of the configuration file, else http://127.0.0.1:8080].
-    // The help does not show the value of the variable, since it may contain a password.
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "ATQ_URL",
-        hide_env_values = true
-    )]
-    pub url: Option<String>,
-    /// Additional trusted certificates (PEM): the Director's own or its CA [default: `ca` of the configuration file].
-    #[arg(long, global = true, value_name = "FILE", env = "ATQ_CA")]
-    pub ca: Option<PathBuf>,
+    /// The Director and the token.
+    #[command(flatten)]
+    pub connection: Connection,
     /// Write the result as JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -30,11 +20,33 @@ pub struct Args {
     pub command: Command,
 }
 
+/// Where the Director is, and with which token. The variables of the environment are read by [`crate::settings`], which
+/// ranks each of them below every option. No option has a token as its value: other users can list the arguments of
+/// processes.
+#[derive(Debug, Clone, Default, Group)]
+pub struct Connection {
+    /// URL of the Director, `http://`, `https://` or `unix:///path` [env: ATQ_URL] [default: the current context, else
+    /// `url` of the configuration file, else the socket /run/atq/atq.sock if a Director listens there, else
+    /// http://127.0.0.1:8080].
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<String>,
+    /// Additional trusted certificates (PEM): the Director's own or its CA [default: `ca` of the context or of the
+    /// configuration file].
+    #[arg(long, global = true, value_name = "FILE", env = "ATQ_CA")]
+    pub ca: Option<PathBuf>,
+    /// File with the token [env: ATQ_TOKEN_FILE; ATQ_TOKEN has the token itself] [default: the token of the context].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Stored context with URL and token, see `atq login` [env: ATQ_CONTEXT] [default: the current context].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
 /// The table of exit codes for the help.
 fn exit_codes() -> String {
     let lines = Exit::ALL
         .iter()
-        .map(|exit| format!("  {}  {}", exit.code(), exit.meaning()));
+        .map(|exit| format!("  {:>2}  {}", exit.code(), exit.meaning()));
     format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
@@ -76,6 +88,17 @@ pub enum Command {
     Report(Report),
     /// Show whether the Director is ready, and its Swarm.
     Swarm,
+    /// Check a token and store it as a context.
+    ///
+    /// The token is read from the terminal without being shown, or from standard input. With `--jwt-file` or `ATQ_JWT` the
+    /// JWT of a CI job is exchanged for a token. The context becomes the current one.
+    Login(Login),
+    /// Remove the stored token of a context.
+    Logout(Logout),
+    /// List, select or remove contexts.
+    Context(Contexts),
+    /// Create, list or revoke tokens.
+    Token(Token),
     /// Show the versions of this program and of the Director.
     Version,
     /// Print a shell completion script.
@@ -83,11 +106,16 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether the command needs a Director. Other commands work with any configuration.
+    /// Whether the command needs a Director before it begins. Other commands work with any configuration.
     pub fn needs_director(&self) -> bool {
         !matches!(
             self,
-            Self::Init(_) | Self::Validate(_) | Self::Completions(_)
+            Self::Init(_)
+                | Self::Validate(_)
+                | Self::Login(_)
+                | Self::Logout(_)
+                | Self::Context(_)
+                | Self::Completions(_)
         )
     }
 }
@@ -322,6 +350,118 @@ pub struct Report {
     pub gitlab: Option<PathBuf>,
 }
 
+/// `atq login`.
+#[derive(Debug, Clone, Default, Group)]
+pub struct Login {
+    /// URL of the Director [default: as for other commands].
+    #[arg(value_name = "URL")]
+    pub director: Option<String>,
+    /// Exchange the JWT in this file for a token [env: ATQ_JWT has the JWT itself].
+    #[arg(long, value_name = "FILE")]
+    pub jwt_file: Option<PathBuf>,
+}
+
+/// `atq logout`.
+#[derive(Debug, Clone, Default, Group)]
+pub struct Logout {
+    /// Also revoke the token at the Director.
+    #[arg(long)]
+    pub revoke: bool,
+}
+
+/// `atq context`.
+#[derive(Debug, Clone, Group)]
+pub struct Contexts {
+    /// The action.
+    #[command(subcommand)]
+    pub action: ContextAction,
+}
+
+/// Actions of `atq context`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ContextAction {
+    /// List the contexts; `*` marks the current one.
+    #[command(visible_alias = "ls")]
+    List,
+    /// Make a context the current one.
+    Use {
+        /// Name of the context.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Remove contexts with their tokens.
+    Rm {
+        /// Names of the contexts.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+    },
+}
+
+/// `atq token`.
+#[derive(Debug, Clone, Group)]
+pub struct Token {
+    /// The action.
+    #[command(subcommand)]
+    pub action: TokenAction,
+}
+
+/// Actions of `atq token`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokenAction {
+    /// Create a token and print it. It cannot be shown again.
+    Create {
+        /// Name of the owner, for events and the audit log.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// What the token allows.
+        #[arg(long, value_enum)]
+        role: Role,
+        /// Lifetime, for example `30d`, or `never`.
+        #[arg(long, value_name = "TIME", value_parser = lifetime, default_value = "90d")]
+        expires: Duration,
+    },
+    /// List tokens: all for an admin, else only your own.
+    #[command(visible_alias = "ls")]
+    List,
+    /// Revoke a token at once.
+    Revoke {
+        /// Id of the token, its part between the underscores.
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Exchange the JWT of a CI job for a short-lived token and print it.
+    ///
+    /// The JWT is read from `--jwt-file`, else from the variable ATQ_JWT, else from standard input.
+    Exchange {
+        /// File with the JWT.
+        #[arg(long, value_name = "FILE")]
+        jwt_file: Option<PathBuf>,
+    },
+}
+
+/// Roles of tokens. Each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Reads tasks, logs, results, reports and bundles.
+    Viewer,
+    /// Also uploads bundles, and starts, stops and deletes tasks.
+    Runner,
+    /// Also manages tokens, and reads the join tokens of the Swarm.
+    Admin,
+}
+
+/// The lifetime of a token; zero: it never expires.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    match text.trim() {
+        "never" | "0" => Ok(Duration::ZERO),
+        text => match humantime::parse_duration(text) {
+            Ok(time) if time.as_secs() > 0 => Ok(time),
+            Ok(_) => Err("it is less than a second; `never` disables the expiry".to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}
+
 /// `atq completions`.
 #[derive(Debug, Clone, Group)]
 pub struct Completions {
@@ -349,5 +489,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn lifetimes_have_a_unit_or_are_endless() {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        assert_eq!(lifetime("90d"), Ok(days(90)));
+        assert_eq!(lifetime("1day 12h"), Ok(days(3) / 2));
+        assert_eq!(lifetime("never"), Ok(Duration::ZERO));
+        assert_eq!(lifetime("0"), Ok(Duration::ZERO));
+        for text in ["90", "1ms", "soon", ""] {
+            assert!(lifetime(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_option_takes_a_token() {
+        let parse = |args: &[&str]| Args::try_parse_from(args).map(drop);
+        assert!(parse(&["atq", "--token", "x", "ps"]).is_err());
+        assert!(parse(&["atq", "login", "--token", "x"]).is_err());
     }
 }

@@ -92,7 +92,11 @@ pub async fn upload(context: &Context, path: &Path) -> Result<UploadResult, CliE
 async fn check_reachable(context: &Context) -> Result<(), CliError> {
     let ping = context.director.request(Method::GET, "monitoring/ping")?;
     match context.director.send_with_retries(ping).await {
-        Err(error @ (CliError::Unreachable { .. } | CliError::Untrusted { .. })) => Err(error),
+        Err(
+            error @ (CliError::Unreachable { .. }
+            | CliError::Untrusted { .. }
+            | CliError::Denied { .. }),
+        ) => Err(error),
         _ => Ok(()),
     }
 }

@@ -4,16 +4,17 @@ use crate::error::{CliError, innermost};
 use crate::trust::Trust;
 use atq_resolver::{SystemResolver, is_loopback};
 use reqwest::{Client, Url};
+use std::path::Path;
 use std::time::Duration;
 
 /// Connect timeout, including name resolution: a DNS server that is down takes some seconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client for the Director at `base`.
+/// A client for the Director at `base`; with a Unix socket all connections use it, and no proxy.
 ///
 /// # Errors
 /// With `https`, when there is no trusted certificate.
-pub fn client(base: &Url, trust: &Trust) -> Result<Client, CliError> {
+pub fn client(base: &Url, socket: Option<&Path>, trust: &Trust) -> Result<Client, CliError> {
     let mut client = Client::builder()
         .user_agent(concat!("atq/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(SystemResolver)
@@ -24,6 +25,9 @@ pub fn client(base: &Url, trust: &Trust) -> Result<Client, CliError> {
         std::env::var(name).ok()
     }) {
         client = client.no_proxy();
+    }
+    if let Some(socket) = socket {
+        client = client.unix_socket(socket);
     }
     client = match base.scheme() {
         "https" => client.tls_backend_preconfigured(trust.config()?),

@@ -5,7 +5,8 @@ use crate::error::{CliError, innermost};
 use crate::path::segment;
 use crate::retry::is_temporary;
 use crate::run::invocation::Invocation;
-use crate::trust::{Trust, explain};
+use crate::token::{ClientToken, TOKEN_HEADER};
+use crate::trust::{Trust, USE_HTTPS, explain};
 use atq_api_spec::task::{FieldError, Task};
 use atq_retry::retry_with;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
@@ -16,7 +17,8 @@ use std::time::Duration;
 
 mod route;
 
-use route::{Route, new_base, redacted};
+pub use route::redacted_url;
+use route::{Route, new_base};
 
 /// Timeout until the response begins.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +46,8 @@ pub struct Director {
     route: Arc<Mutex<Route>>,
     /// The given URL without credentials.
     redacted_url: String,
+    /// The token, and the origin that it is sent to.
+    token: Option<Arc<(ClientToken, String)>>,
 }
 
 /// The body of an error response. Any field may be missing when the response is not from a Director.
@@ -71,9 +75,30 @@ impl Director {
     pub fn trusting(url: &str, trust: &Trust) -> Result<Self, CliError> {
         let route = Route::to(url, trust)?;
         Ok(Self {
-            redacted_url: redacted(&route.base),
+            redacted_url: route.redacted(),
             route: Arc::new(Mutex::new(route)),
+            token: None,
         })
+    }
+
+    /// The same Director with this token, which is sent only to the host of the given URL.
+    #[must_use]
+    pub fn with_token(self, token: Option<ClientToken>) -> Self {
+        let origin = origin(&self.route().base);
+        Self {
+            token: token.map(|token| Arc::new((token, origin))),
+            ..self
+        }
+    }
+
+    /// Whether requests are sent without encryption to another machine.
+    pub fn is_unencrypted(&self) -> bool {
+        self.route().is_unencrypted()
+    }
+
+    /// Whether requests have a token.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
     }
 
     /// The URL for messages, without user and password.
@@ -90,7 +115,12 @@ impl Director {
         let url = route.base.join(path).map_err(|error| {
             CliError::usage(format!("`{path}` is not a valid path: {error}"), "")
         })?;
-        Ok(route.client.request(method, url))
+        let has_password = !url.username().is_empty() || url.password().is_some();
+        let request = route.client.request(method, url);
+        Ok(match self.token.as_deref() {
+            Some((token, own)) if *own == origin(&route.base) => token.sign(request, has_password),
+            _ => request,
+        })
     }
 
     fn route(&self) -> Route {
@@ -119,17 +149,24 @@ impl Director {
         let request = self.request(Method::GET, &format!("task/{}", segment(name)))?;
         with_retries(async || {
             let response = self.exchange(copy(&request)?, RESPONSE_TIMEOUT).await?;
-            self.read_task(response).await
+            // A task that could not be started has the status 500, for compatibility with the 2018 version.
+            self.read_any_status(response).await
         })
         .await
     }
 
-    /// A task that could not be started has the status 500, for compatibility with the 2018 version.
-    async fn read_task(&self, response: Response) -> Result<Task, CliError> {
+    /// Parses the body as JSON, also if the status is an error.
+    ///
+    /// # Errors
+    /// When the body is invalid: the error of the status, if it has one.
+    pub async fn read_any_status<T: DeserializeOwned>(
+        &self,
+        response: Response,
+    ) -> Result<T, CliError> {
         let (status, retry_after) = (response.status(), retry_after(&response));
         let body = self.body(response).await?;
         match serde_json::from_slice(&body) {
-            Ok(task) => Ok(task),
+            Ok(value) => Ok(value),
             Err(_) if !status.is_success() => Err(self.refused(status, retry_after, &body)),
             Err(error) => Err(self.invalid_body(&error)),
         }
@@ -238,8 +275,18 @@ impl Director {
                 request =
                     copy.ok_or_else(|| self.unreachable(format!("it redirects to `{to}`")))?;
                 if to.origin() != url.origin() {
+                    if url.path().ends_with("/token/exchange") {
+                        return Err(CliError::failed(
+                            format!(
+                                "`{}` redirects to another host, to which the JWT is not sent",
+                                self.url()
+                            ),
+                            "set the Director's own URL with `--url`",
+                        ));
+                    }
                     // Credentials are sent only to the host that they were given for.
                     request.headers_mut().remove(header::AUTHORIZATION);
+                    request.headers_mut().remove(TOKEN_HEADER);
                 }
                 *request.url_mut() = to;
             }
@@ -259,8 +306,11 @@ impl Director {
         let location = response.headers().get(header::LOCATION);
         let location = location.and_then(|location| location.to_str().ok());
         let to = location.and_then(|location| url.join(location).ok());
-        let Some((to, base)) =
-            to.and_then(|to| Some((to.clone(), new_base(&self.route().base, url, &to)?)))
+        // A redirect to a host would leave the socket.
+        let is_reachable = |to: &Url| self.route().socket.is_none() || to.origin() == url.origin();
+        let Some((to, base)) = to
+            .filter(is_reachable)
+            .and_then(|to| Some((to.clone(), new_base(&self.route().base, url, &to)?)))
         else {
             let status = response.status();
             return Err(CliError::failed(
@@ -272,13 +322,18 @@ impl Director {
                 "is there a login page in between? set the URL of the Director itself with `--url`",
             ));
         };
-        let route = Route::to(base.as_str(), &self.route().trust)?;
+        let old = self.route();
+        let route = match &old.socket {
+            Some(_) => Route { base, ..old },
+            None => Route::to(base.as_str(), &old.trust)?,
+        };
         *self.route.lock().unwrap_or_else(PoisonError::into_inner) = route;
         Ok(to)
     }
 
     fn refused(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> CliError {
         let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
+        let is_of_director = !refusal.error.is_empty();
         let message = match refusal.error.is_empty() {
             true => format!(
                 "`{}` responded {status}, but not as a Director: is there a proxy in between, or is the URL wrong?",
@@ -288,6 +343,21 @@ impl Director {
         };
         let (status, code) = (status.as_u16(), refusal.code);
         match status {
+            401 => CliError::Denied {
+                status,
+                hint: self.login_hint(is_of_director),
+                message,
+            },
+            400 if code == "https_required" => CliError::Untrusted {
+                url: self.url().to_owned(),
+                reason: message,
+                hint: USE_HTTPS,
+            },
+            403 if ["forbidden", "exchange_refused"].contains(&code.as_str()) => CliError::Denied {
+                status,
+                hint: self.role_hint(),
+                message,
+            },
             429 | 502..=504 => CliError::Busy {
                 status,
                 code,
@@ -303,8 +373,41 @@ impl Director {
         }
     }
 
+    /// The next step after a 401.
+    fn login_hint(&self, is_of_director: bool) -> String {
+        let url = self.url();
+        if !is_of_director {
+            return "a proxy in between requires credentials of its own: put user and password into the URL, \
+                    `https://user:password@host`"
+                .to_owned();
+        }
+        let now = self.route();
+        match self.token.as_deref() {
+            None => format!("log in with `atq login {url}`, or set `ATQ_TOKEN`"),
+            Some((_, own)) if *own != origin(&now.base) => {
+                let to = now.redacted();
+                format!(
+                    "`{url}` redirects to `{to}`, to which the token is not sent: use `{to}` as the URL"
+                )
+            }
+            Some((ClientToken { token, source }, _)) => format!(
+                "the token `{}` of {source} has expired or was revoked, or is of another Director; `atq login {url}` \
+                 stores a new one",
+                token.id()
+            ),
+        }
+    }
+
+    /// The next step after a 403.
+    fn role_hint(&self) -> String {
+        let url = self.url();
+        format!(
+            "ask an administrator of the Director for a token with this role, and store it with `atq login {url}`"
+        )
+    }
+
     fn request_error(&self, error: &reqwest::Error) -> CliError {
-        match explain(error) {
+        match explain(error, self.route().base.scheme()) {
             Some((reason, hint)) => CliError::Untrusted {
                 url: self.url().to_owned(),
                 reason,
@@ -348,6 +451,16 @@ impl Director {
         let url = self.url().to_owned();
         CliError::Unreachable { url, reason }
     }
+}
+
+/// Whether two URLs are those of the same Director, with or without a trailing `/api`. User and password are ignored.
+pub fn is_same_url(one: &str, other: &str) -> bool {
+    matches!((redacted_url(one), redacted_url(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Scheme, host and port.
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
 }
 
 /// Retries a call that is safe to repeat.

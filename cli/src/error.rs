@@ -2,14 +2,16 @@
 
 use crate::definition::places::PlacedFault;
 use crate::exit::Exit;
+use crate::socket;
 use atq_api_spec::task::FieldError;
 use std::time::Duration;
 use thiserror::Error;
 
 /// Error codes of the Director for a missing object (status 404).
-const NOT_FOUND_CODES: [&str; 5] = [
+const NOT_FOUND_CODES: [&str; 6] = [
     "task_not_found",
     "bundle_not_found",
+    "token_not_found",
     "no_results",
     "no_report",
     "unknown_path",
@@ -45,6 +47,17 @@ pub enum CliError {
         message: String,
         /// Faults of a definition.
         faults: Vec<FieldError>,
+    },
+    /// The Director, or a proxy in between, requires a token, does not accept the one that was sent, or requires another
+    /// role.
+    #[error("{message}")]
+    Denied {
+        /// HTTP status: 401 or 403.
+        status: u16,
+        /// The message of the Director.
+        message: String,
+        /// A hint.
+        hint: String,
     },
     /// The Director or a proxy in between is busy or unavailable (429, 502 to 504): the same request may succeed later.
     #[error("{message}")]
@@ -109,6 +122,7 @@ impl CliError {
                 Exit::InfrastructureFailed
             }
             Self::Rejected { .. } | Self::Busy { .. } => Exit::Rejected,
+            Self::Denied { .. } => Exit::AccessDenied,
             Self::Unreachable { .. } | Self::Untrusted { .. } => Exit::Unreachable,
             Self::Failed { .. } => Exit::InfrastructureFailed,
         }
@@ -135,11 +149,22 @@ impl CliError {
     /// A hint; may be empty.
     pub fn hint(&self) -> &str {
         match self {
-            Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint,
+            Self::Usage { hint, .. } | Self::Failed { hint, .. } | Self::Denied { hint, .. } => {
+                hint
+            }
             Self::Untrusted { hint, .. } => hint,
+            Self::Rejected { code, .. } if code == "foreign_host" => {
+                "the Director does not accept the host of this URL: add it to `allowedHosts` in the configuration of the \
+                 Director, set `publicUrl` there, or use an IP address in the URL"
+            }
             Self::Rejected { .. } | Self::Busy { .. } | Self::Faults { .. } => "",
+            Self::Unreachable { url, .. } if socket::is_url(url) => {
+                "is it running, and may this user open the socket? the group of the socket is `socketGroup` in the \
+                 configuration of the Director"
+            }
             Self::Unreachable { .. } => {
-                "is it running? set its URL by `--url`, `ATQ_URL` or `url` in the configuration file"
+                "is it running? set its URL by `--url`, `ATQ_URL`, a context (`atq login URL`) or `url` in the \
+                 configuration file"
             }
         }
     }

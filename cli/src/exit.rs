@@ -28,11 +28,13 @@ pub enum Exit {
     Rejected = 8,
     /// The Director does not respond.
     Unreachable = 9,
+    /// The token is missing or not accepted, or its role is not sufficient.
+    AccessDenied = 10,
 }
 
 impl Exit {
     /// All exit codes, in numerical order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Pass,
         Self::CriteriaFailed,
         Self::Usage,
@@ -43,6 +45,7 @@ impl Exit {
         Self::Invalid,
         Self::Rejected,
         Self::Unreachable,
+        Self::AccessDenied,
     ];
 
     /// The numeric code.
@@ -71,6 +74,9 @@ impl Exit {
             Self::Invalid => "the test is inconclusive: a worker was lost, too few samples, ...",
             Self::Rejected => "the Director rejected the request",
             Self::Unreachable => "the Director does not respond",
+            Self::AccessDenied => {
+                "access denied: the token is missing or not accepted, or its role is not sufficient"
+            }
         }
     }
 }
@@ -88,6 +94,6 @@ mod tests {
     #[test]
     fn the_numbers_never_change() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     }
 }

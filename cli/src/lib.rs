@@ -3,7 +3,9 @@
 //!
 //! - [`args`]: arguments; [`exit`]: exit codes; [`error`]: errors;
 //! - [`context`]: shared state of all commands;
-//! - [`settings`]: the URL of the Director; [`director`] and [`path`]: requests to it; [`client`] and [`trust`]: connections;
+//! - [`settings`]: the Director and the token of a command; [`contexts`]: those that `atq login` stores; [`token`]: where a
+//!   token comes from, and how it is sent;
+//! - [`director`] and [`path`]: requests to the Director; [`client`], [`socket`] and [`trust`]: connections;
 //! - [`out`], [`table`] and [`terminal`]: lines, JSON, columns and colours; control sequences in untrusted text are
 //!   escaped;
 //! - [`output`]: output files, which never replace files of other programs;
@@ -17,6 +19,7 @@ pub mod bundle;
 pub mod client;
 pub mod commands;
 pub mod context;
+pub mod contexts;
 pub mod definition;
 pub mod director;
 pub mod error;
@@ -33,8 +36,10 @@ pub mod retry;
 pub mod run;
 pub mod save;
 pub mod settings;
+pub mod socket;
 pub mod table;
 pub mod terminal;
+pub mod token;
 pub mod trust;
 pub mod unpack;
 
@@ -43,11 +48,12 @@ mod tests;
 
 pub use context::Context;
 
-use args::Args;
+use args::{Args, Command};
 use director::Director;
 use error::CliError;
 use exit::Exit;
 use out::Out;
+use settings::{Settings, Sources};
 
 /// Runs the command and returns the exit code.
 pub async fn run(args: Args) -> Exit {
@@ -96,9 +102,19 @@ fn summary(fault: &clap::Error) -> String {
 }
 
 async fn perform(args: Args, out: Out) -> Result<Exit, CliError> {
-    let director = match args.command.needs_director() {
-        true => settings::director(args.url.as_deref(), args.ca.as_deref())?,
-        false => Director::at(settings::DEFAULT_URL)?,
+    let sources = Sources::of_process();
+    let connection = &args.connection;
+    let director = match &args.command {
+        Command::Login(login) => return commands::login(connection, &sources, login, out).await,
+        Command::Logout(logout) => {
+            return commands::logout(connection, &sources, logout, out).await;
+        }
+        Command::Context(contexts) => return commands::context(&sources, contexts, out),
+        command if command.needs_director() => {
+            let settings = Settings::resolve(connection, &sources)?;
+            settings.director(out).await?
+        }
+        _ => Director::at(settings::DEFAULT_URL)?,
     };
     commands::perform(&Context { director, out }, &args.command).await
 }

@@ -67,6 +67,11 @@ impl Out {
         write_stderr(line);
     }
 
+    /// Prints a warning.
+    pub fn warning(&self, line: impl Display) {
+        write_stderr(format_args!("{WARNING}warning:{WARNING:#} {line}"));
+    }
+
     /// Prints an error: as text, and with `--json` also as an object with the member `error`.
     pub fn error(&self, error: &CliError) {
         write_stderr(format_args!("{FAILURE}error:{FAILURE:#} {error}"));

@@ -3,7 +3,7 @@
 //! A certificate in the list is itself trusted for its names while it is valid. This allows self-signed certificates; webpki
 //! alone rejects those that are marked as a CA, as `openssl req -x509` does.
 
-use crate::error::CliError;
+use crate::error::{CliError, innermost};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
@@ -12,7 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
 };
 use std::io;
 use std::path::Path;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 /// Hint when there are no trusted certificates.
 const NO_CERTIFICATES: &str = "`https` needs trusted certificates: install `ca-certificates`, or set `--ca FILE` or \
                                `SSL_CERT_FILE`";
+/// Hint when the server requires TLS.
+pub const USE_HTTPS: &str = "should the URL start with `https://`?";
 /// Hint when a certificate is not trusted.
 const UNTRUSTED: &str = "trust the certificate or its CA with a PEM file: `--ca FILE`, `ATQ_CA`, `ca` in the \
                          configuration file, or `SSL_CERT_FILE`";
@@ -160,17 +163,46 @@ fn is_early(reason: &CertificateError) -> bool {
     )
 }
 
-/// The reason of a TLS error with a hint; `None` for other errors.
-pub fn explain(error: &reqwest::Error) -> Option<(String, &'static str)> {
-    let explanation = match tls_error(error)? {
+/// The reason of a TLS error with a hint, for a URL with this scheme; `None` for other errors.
+pub fn explain(error: &reqwest::Error, scheme: &str) -> Option<(String, &'static str)> {
+    let Some(fault) = tls_error(error) else {
+        return (scheme == "http" && is_not_http(error)).then(|| {
+            (
+                "the server does not answer in HTTP; it may require TLS".to_owned(),
+                USE_HTTPS,
+            )
+        });
+    };
+    let explanation = match fault {
         Error::InvalidCertificate(reason) => explain_certificate(reason),
         Error::InvalidMessage(_) => (
             "the server does not use TLS".to_owned(),
             "should the URL start with `http://`?",
         ),
+        Error::AlertReceived(AlertDescription::CertificateRequired) => (
+            "the server requires a certificate of the client".to_owned(),
+            "`atq` has no client certificates; use the URL of the Director itself, or a proxy that accepts tokens",
+        ),
+        Error::AlertReceived(AlertDescription::UnrecognisedName) => (
+            "the server has no certificate for this host".to_owned(),
+            "use a host of the certificate's subject alternative names in the URL",
+        ),
+        Error::PeerIncompatible(_)
+        | Error::AlertReceived(
+            AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure,
+        ) => (
+            format!("the server and `atq` have no TLS version or cipher suite in common ({fault})"),
+            "the server must support TLS 1.2 or 1.3",
+        ),
         _ => return None,
     };
     Some(explanation)
+}
+
+/// Whether the response was not HTTP. A server that requires TLS responds with an alert. reqwest does not expose the kind of
+/// hyper's error, only its text.
+fn is_not_http(error: &reqwest::Error) -> bool {
+    innermost(error).to_string().starts_with("invalid HTTP")
 }
 
 fn explain_certificate(reason: &CertificateError) -> (String, &'static str) {
@@ -179,6 +211,11 @@ fn explain_certificate(reason: &CertificateError) -> (String, &'static str) {
         CertificateError::UnknownIssuer | CertificateError::Other(_) => (
             "its certificate is not trusted: it is self-signed, or its CA is unknown".to_owned(),
             UNTRUSTED,
+        ),
+        // The issuer has the name of a trusted CA, but another key.
+        CertificateError::BadSignature => (
+            "its certificate is not trusted: it is signed by another CA with the name of a trusted one".to_owned(),
+            "was the CA replaced? update the file of `--ca`, `ATQ_CA` or `ca`",
         ),
         reason if is_expired(reason) => (
             format!("its certificate has expired ({reason})"),

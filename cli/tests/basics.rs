@@ -379,6 +379,15 @@ async fn swarm_prints_tokens_only_as_json() {
 }
 
 #[tokio::test]
+async fn swarm_shows_the_status_of_a_proxy_that_refuses() {
+    let refused = || vec![(401, json!("a page of the proxy"))];
+    let proxy = director([("GET /readyz", refused()), ("GET /swarm", refused())]).await;
+    let ended = proxy.atq(&["swarm"]).await;
+    assert_eq!(ended.code, 10);
+    assert!(ended.err.contains("401"), "{}", ended.err);
+}
+
+#[tokio::test]
 async fn json_output_is_always_one_document() {
     let director = director([]).await;
     for args in [

@@ -42,6 +42,32 @@ fn the_step_for_jenkins_describes_the_exit_codes_in_the_same_words() {
 }
 
 #[test]
+fn global_options_and_variables_are_documented() {
+    let page = document(PAGE);
+    let command = Args::command();
+    for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+        let known = ["help", "version"].contains(&option);
+        assert!(
+            known || page.contains(&format!("`--{option}")),
+            "{PAGE} lacks `--{option}`"
+        );
+    }
+    for variable in [
+        "ATQ_URL",
+        "ATQ_CA",
+        "ATQ_TOKEN",
+        "ATQ_TOKEN_FILE",
+        "ATQ_CONTEXT",
+        "ATQ_JWT",
+    ] {
+        assert!(
+            page.contains(&format!("`{variable}`")),
+            "{PAGE} lacks `{variable}`"
+        );
+    }
+}
+
+#[test]
 fn every_command_and_option_is_documented() {
     let page = document(PAGE);
     let command = Args::command();
@@ -65,7 +91,18 @@ fn every_command_and_option_is_documented() {
             .unwrap_or_else(|| panic!("{PAGE} lacks `{heading}`"));
         let rest = &page[begin + 1..];
         let section = rest.find("\n### ").map_or(rest, |end| &rest[..end]);
-        for option in sub.get_arguments().filter_map(clap::Arg::get_long) {
+        let actions: Vec<_> = sub.get_subcommands().collect();
+        for action in &actions {
+            let name = action.get_name();
+            assert!(
+                section.contains(name),
+                "{PAGE}, `atq {}`, lacks `{name}`",
+                sub.get_name()
+            );
+        }
+        let of_actions = actions.iter().flat_map(|action| action.get_arguments());
+        let own = sub.get_arguments().chain(of_actions);
+        for option in own.filter_map(clap::Arg::get_long) {
             let known = ["help", "version", "url", "json"].contains(&option);
             assert!(
                 known || section.contains(&format!("`--{option}")),

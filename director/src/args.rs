@@ -50,6 +50,67 @@ pub enum Command {
         #[command(subcommand)]
         command: StoreCommand,
     },
+    /// Create, list or revoke the tokens of clients.
+    ///
+    /// Uses the running Director through `control.sock` below the `datadir` of the configuration, else the store there.
+    /// Only the user of the Director (and, while it runs, root) can do this: the first token of an admin is created
+    /// here. Exit codes: 0 success, 1 failed, 2 invalid configuration or arguments.
+    Token {
+        /// Command for tokens.
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+}
+
+/// Commands for tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Create a token, and print it alone on standard output. It cannot be shown again.
+    Create {
+        /// Name of the owner, for tasks and the audit log: letters, digits and `._-@+`.
+        #[arg(long)]
+        name: String,
+        /// Role: viewers read; runners also upload bundles, start, stop and delete tasks; admins also manage tokens and
+        /// read the join tokens of the Swarm.
+        #[arg(long, value_enum)]
+        role: TokenRoleArg,
+        /// Lifetime, for example `12h` or `1y`; `0`: the token never expires.
+        #[arg(long, value_name = "TIME", value_parser = lifetime, default_value = "90d")]
+        expires: u64,
+    },
+    /// List the tokens without their secrets, oldest first.
+    ///
+    /// Expired and revoked tokens are listed for 30 days.
+    List {
+        /// Print JSON, as GET /token.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a token at once.
+    Revoke {
+        /// Id of the token: the part after `atq_`.
+        id: String,
+    },
+}
+
+/// Role of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum TokenRoleArg {
+    Viewer,
+    Runner,
+    Admin,
+}
+
+/// Seconds of a lifetime with units, or 0.
+fn lifetime(text: &str) -> Result<u64, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    match humantime::parse_duration(text) {
+        Ok(time) if time.as_secs() > 0 => Ok(time.as_secs()),
+        _ => Err("expected a time with a unit, for example `90d` or `12h`, or 0".to_owned()),
+    }
 }
 
 /// Commands for the store.
@@ -114,11 +175,20 @@ pub fn print(text: &str) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::Args;
+    use super::{Args, lifetime};
     use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_lifetime_has_a_unit_or_is_zero() {
+        assert_eq!(lifetime("0"), Ok(0));
+        assert_eq!(lifetime("90d"), Ok(90 * 86_400));
+        for wrong in ["", "90", "0s", "-1d", "100ms"] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! Reads `controller-config.yaml` and the environment, and validates them as a whole.
 //!
 //! The file is parsed into a tree first, then field by field, so that all faults are reported at once, each with its
-//! key and line. Each key except `images` and `registryAuth` can be overridden by an environment variable: `ATQ_` and
-//! the key in upper case with `_` between words (`ATQ_PORT`, `ATQ_DOCKER_HOST`, `ATQ_LIMITS_UPLOAD_BYTES`). An empty
-//! variable counts as unset.
+//! key and line. Each key except `images`, `registryAuth` and `tokenExchange` can be overridden by an environment
+//! variable: `ATQ_` and the key in upper case with `_` between words (`ATQ_PORT`, `ATQ_DOCKER_HOST`,
+//! `ATQ_LIMITS_UPLOAD_BYTES`). An empty variable counts as unset.
 
+mod access;
+mod advertised;
 mod document;
 mod error;
+mod exchange;
 mod fields;
 mod images;
 mod registries;
@@ -22,7 +25,9 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+pub use access::{Auth, Socket, Tls};
 pub use error::{ConfigError, Fault, Origin};
+pub use exchange::{KeyLocation, TokenExchange};
 pub use images::{ImageNotAllowed, ImageRule, Images, Variable};
 pub use retention::Retention;
 
@@ -34,6 +39,10 @@ use document::Section;
 pub const FILE_NAMES: [&str; 2] = ["controller-config.yaml", "controller-config.yml"];
 /// Maximum size of a configuration file in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
+
+/// The fault of an API that other machines can use without authentication.
+const OPEN_TO_ALL: &str = "would let every machine of the network use the API, because `auth` is `off`; add the line \
+                           `auth: tokens`, or set `bind: 127.0.0.1`";
 
 /// The smallest valid file.
 const SMALLEST: &str = "port: 8080\nglusterpath: /var/lib/atq/bundles\n";
@@ -55,8 +64,25 @@ pub struct Config {
     pub discovery_image: String,
     /// Host under which the sidecar's port is reached; `None`: determined automatically.
     pub discovery_host: Option<String>,
-    /// URL under which the nodes reach the Director, without a trailing slash; `None`: derived from `bind`.
+    /// URL under which the nodes reach the port for carriers, as configured, without a trailing slash; `None`: derived
+    /// from its address. See [`Config::advertised`].
     pub advertise_url: Option<String>,
+    /// URL under which people and browsers reach the Director, without a trailing slash.
+    pub public_url: Option<String>,
+    /// Further names under which the Director may be addressed.
+    pub allowed_hosts: Vec<String>,
+    /// How clients are identified.
+    pub auth: Auth,
+    /// Rules for the exchange of CI jobs' JWTs for tokens.
+    pub token_exchange: Vec<TokenExchange>,
+    /// Unix socket for clients on this machine; absolute after [`Config::load`].
+    pub socket: Option<Socket>,
+    /// Certificate of the main port; `None`: HTTP.
+    pub tls: Option<Tls>,
+    /// TCP port for carriers; 0 lets the system choose.
+    pub node_port: u16,
+    /// Address to listen on for carriers; `None`: loopback, and the manager's address once the Swarm has other nodes.
+    pub node_bind: Option<IpAddr>,
     /// Image of the carrier, which delivers bundles to the nodes and fetches results.
     pub carrier_image: String,
     /// Docker's socket on the nodes, used by some carriers; absolute.
@@ -157,6 +183,7 @@ impl Config {
             })?;
         }
         config.check_secrets().map_err(in_file)?;
+        config.check_access().map_err(in_file)?;
         Ok(config)
     }
 
@@ -192,6 +219,7 @@ impl Config {
         let retention = Retention::read(&mut section.child("retention"));
         let images = Images::read(section);
         let registry_auth = registries::read(section);
+        let bind_place = section.place("bind");
         let config = Self {
             port: port.unwrap_or(0),
             glusterpath: glusterpath.clone().unwrap_or_default(),
@@ -201,6 +229,18 @@ impl Config {
             discovery_image: section.or("discoveryImage", fields::word, "atq-discovery:dev".into()),
             discovery_host: section.optional("discoveryHost", fields::word),
             advertise_url: section.optional("advertiseUrl", fields::url),
+            public_url: section.optional("publicUrl", fields::url),
+            allowed_hosts: section
+                .optional("allowedHosts", fields::host_names)
+                .unwrap_or_default(),
+            auth: section.or("auth", fields::auth, Auth::Off),
+            token_exchange: exchange::read(section),
+            socket: Socket::read(section),
+            tls: Tls::read(&mut section.child("tls")),
+            node_port: section
+                .optional("nodePort", fields::port)
+                .unwrap_or_else(|| default_node_port(port.unwrap_or(0))),
+            node_bind: section.optional("nodeBind", fields::address),
             carrier_image: section.or("carrierImage", fields::word, "atq-carrier:dev".into()),
             node_docker_socket: section.or(
                 "nodeDockerSocket",
@@ -222,6 +262,9 @@ impl Config {
             registry_auth,
             docker_config: section.optional("dockerConfig", fields::path),
         };
+        if config.auth == Auth::Off && !config.bind.to_canonical().is_loopback() {
+            section.fault("bind", bind_place, OPEN_TO_ALL.to_owned());
+        }
         (port.is_some() && glusterpath.is_some()).then_some(config)
     }
 
@@ -232,13 +275,19 @@ impl Config {
             Password::File(path) => Some(path),
             Password::Text(_) => None,
         });
+        let socket = self.socket.iter_mut().map(|socket| &mut socket.path);
+        let tls = self.tls.iter_mut();
+        let exchanges = self.token_exchange.iter_mut();
         [&mut self.glusterpath, &mut self.datadir]
             .into_iter()
+            .chain(socket)
+            .chain(tls.flat_map(|tls| [&mut tls.certificate, &mut tls.key]))
             .chain(&mut self.docker_config)
+            .chain(exchanges.filter_map(|exchange| exchange.keys.path_mut()))
             .chain(files)
     }
 
-    /// Checks that configured credential files are readable. They are read again at each use.
+    /// Checks that configured files with credentials and keys are readable. They are read again at each use.
     fn check_secrets(&self) -> Result<(), ConfigError> {
         let files = self.registry_auth.iter().filter_map(|(host, login)| {
             let Password::File(path) = &login.password else {
@@ -248,13 +297,35 @@ impl Config {
         });
         let docker = self.docker_config.iter();
         let docker = docker.map(|path| ("dockerConfig".to_owned(), path));
-        for (key, path) in files.chain(docker) {
+        let exchanges = self.token_exchange.iter().filter_map(|exchange| {
+            let (key, path) = exchange.keys.path()?;
+            Some((format!("tokenExchange[{}].{key}", exchange.rule.name), path))
+        });
+        for (key, path) in files.chain(docker).chain(exchanges) {
             fs::read(path).map_err(|source| ConfigError::Unusable {
                 key,
                 path: path.clone(),
                 source,
             })?;
         }
+        Ok(())
+    }
+
+    /// Checks the certificate of the main port, and path and group of the socket.
+    fn check_access(&self) -> Result<(), ConfigError> {
+        let faults = self.socket.iter().flat_map(Socket::faults);
+        let faults: Vec<Fault> = faults.collect();
+        if !faults.is_empty() {
+            return Err(ConfigError::Faults(faults));
+        }
+        let Some(tls) = &self.tls else {
+            return Ok(());
+        };
+        tls.files().load().map_err(|error| ConfigError::Unusable {
+            key: error.key.to_owned(),
+            path: error.path,
+            source: error.source,
+        })?;
         Ok(())
     }
 
@@ -316,6 +387,14 @@ impl Limits {
         };
         section.finish();
         limits
+    }
+}
+
+/// The port after the main one; any free port if there is none.
+fn default_node_port(port: u16) -> u16 {
+    match port {
+        0 => 0,
+        port => port.checked_add(1).unwrap_or(0),
     }
 }
 

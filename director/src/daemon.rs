@@ -1,8 +1,9 @@
 //! Lifecycle of the daemon: it listens first, so that requests are answered at once, recovers earlier tasks in the
 //! background, and ends on a signal without stopping tests.
 
-use crate::api::{self, App, Limits, Slots};
+use crate::api::{self, App, Endpoint, Limits, Listener, Server, Slots};
 use crate::config::Config;
+use crate::listeners::{self, Listeners};
 use crate::{Assembled, Ports, assemble, permissions, retention};
 use anyhow::Context;
 use atq_engine::Engine;
@@ -54,7 +55,7 @@ pub fn until_signal(config: Config, ports: Ports, orphans: OrphanPolicy) -> anyh
 /// Serves on `listener` until `shutdown` completes.
 ///
 /// # Errors
-/// When a directory cannot be used.
+/// When a directory, the certificate or a socket cannot be used.
 pub async fn run(
     config: Config,
     ports: Ports,
@@ -67,16 +68,34 @@ pub async fn run(
     let Assembled {
         orchestrator,
         engine_routes,
+        access,
+        node_port,
     } = {
         let config = Arc::clone(&config);
-        tokio::task::spawn_blocking(move || assemble(&config, ports, address)).await??
+        tokio::task::spawn_blocking(move || assemble(&config, ports)).await??
     };
     permissions::restrict_directories(&config);
+    // Before tasks are resumed: a Director that cannot be reached must not start.
+    let Listeners {
+        main,
+        socket,
+        control,
+        files: _files,
+    } = listeners::open(&config, listener).await?;
     let in_background = Arc::clone(&config);
     tokio::task::spawn_blocking(move || permissions::restrict_contents(&in_background));
     let threads = orchestrator.shared().store.use_own_threads();
     threads.context("cannot start the threads of the store")?;
     let (recovered, recovery) = watch::channel(false);
+    let limits = Limits::for_process(config.limits.connections);
+    let server = Server::new();
+    // Before tasks are resumed: their carriers send requests.
+    let carriers = api::carriers(engine_routes, recovery.clone(), access.clone());
+    let carriers = Endpoint::new(carriers, limits.carriers);
+    node_port.start(server.clone(), carriers).await?;
+    if let Some(warning) = config.advertised_warning(node_port.number()) {
+        tracing::warn!("{warning}");
+    }
     let retention = retention(&config);
     tokio::spawn(recover_tasks(
         orchestrator.clone(),
@@ -85,16 +104,35 @@ pub async fn run(
         recovered,
     ));
     let engine = Arc::clone(&orchestrator.shared().engine);
-    tokio::spawn(pull_images(Arc::clone(&config), engine));
-    let limits = Limits::for_process(config.limits.connections);
+    tokio::spawn(pull_images(Arc::clone(&config), Arc::clone(&engine)));
+    tokio::spawn(async move { engine.reconnect().await });
+    let ending = access.clone();
+    tokio::spawn(access.tokens().clone().keep_last_uses());
     let app = App {
-        orchestrator,
+        orchestrator: orchestrator.clone(),
+        access,
         config,
         recovered: recovery,
         slots: Slots::new(&limits),
     };
-    log_address(address);
-    api::serve(listener, app, engine_routes, limits, shutdown).await
+    let routes = api::router(app);
+    let local = [(socket, limits.socket), (control, limits.control)];
+    for (listener, limits) in local {
+        if let Some(listener) = listener {
+            server.listen(listener, &Endpoint::new(routes.clone(), limits));
+        }
+    }
+    log_address(address, &main);
+    server.listen(main, &Endpoint::new(routes, limits.main));
+    shutdown.await;
+    tracing::info!("shutting down; running tests continue and are resumed at the next start");
+    // Closes streams of events and logs, which would delay the shutdown.
+    server.shutdown(|| orchestrator.close()).await;
+    if let Err(error) = ending.tokens().write_last_uses().await {
+        tracing::warn!(%error, "cannot store the last use of tokens");
+    }
+    ending.audit().flush().await;
+    Ok(())
 }
 
 /// Resumes earlier tasks, then removes leftovers of clean-up and of a Director that lost its data.
@@ -128,12 +166,18 @@ async fn pull_images(config: Arc<Config>, engine: Arc<dyn Engine>) {
     }
 }
 
-fn log_address(address: SocketAddr) {
+fn log_address(address: SocketAddr, listener: &Listener) {
+    let scheme = match listener {
+        Listener::Tls(..) => "https",
+        _ => "http",
+    };
     let scope = match address.ip().is_loopback() {
-        true => "; reachable from this machine only, `bind: 0.0.0.0` opens it to the network",
+        true => {
+            "; reachable from this machine only, `bind` and `auth: tokens` open it to the network"
+        }
         false => "",
     };
     tracing::info!(
-        "listening on http://{address}, Swagger UI at http://{address}/swagger-ui/{scope}"
+        "listening on {scheme}://{address}, Swagger UI at {scheme}://{address}/swagger-ui/{scope}"
     );
 }

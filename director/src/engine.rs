@@ -8,8 +8,7 @@ use atq_engine_swarm::discovery::{Discovery, HttpDiscovery};
 use atq_engine_swarm::docker::DockerSwarm;
 use atq_engine_swarm::registry::Credentials;
 use atq_engine_swarm::self_check::{HttpSelfCheck, SelfCheck};
-use atq_engine_swarm::{Bounds, SharedLists, Swarm, SwarmEngine, SwarmSettings};
-use std::net::SocketAddr;
+use atq_engine_swarm::{Bounds, NodeDoor, SharedLists, Swarm, SwarmEngine, SwarmSettings};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,8 @@ pub struct Ports {
     pub discovery: Arc<dyn Discovery>,
     /// Access to the Director itself from outside.
     pub self_check: Arc<dyn SelfCheck>,
+    /// The port for carriers; `None`: the Director's own.
+    pub node_door: Option<Arc<dyn NodeDoor>>,
 }
 
 impl Ports {
@@ -38,37 +39,34 @@ impl Ports {
             swarm: Arc::new(docker.with_credentials(credentials)),
             discovery: Arc::new(HttpDiscovery::new().context("cannot create the HTTP client")?),
             self_check: Arc::new(HttpSelfCheck),
+            node_door: None,
         })
     }
 }
 
-/// The engine of a Director that listens on `listen`. Has no side effects.
+/// The engine of a Director with this port for carriers. Has no side effects.
 pub(crate) fn new(
     config: &Config,
     ports: Ports,
-    listen: SocketAddr,
+    node_port: Arc<dyn NodeDoor>,
     director_id: &str,
     place: String,
     bundles: Arc<BundleStore>,
 ) -> SwarmEngine {
     SwarmEngine::new(
-        settings(config, listen, director_id, place),
+        settings(config, director_id, place),
         atq_engine_swarm::Ports {
             swarm: Arc::new(SharedLists::new(ports.swarm, director_id)),
             discovery: ports.discovery,
             self_check: ports.self_check,
+            node_door: ports.node_door.unwrap_or(node_port),
             bundles,
         },
         &config.datadir,
     )
 }
 
-fn settings(
-    config: &Config,
-    listen: SocketAddr,
-    director_id: &str,
-    place: String,
-) -> SwarmSettings {
+fn settings(config: &Config, director_id: &str, place: String) -> SwarmSettings {
     SwarmSettings {
         director_id: director_id.to_owned(),
         place,
@@ -79,8 +77,8 @@ fn settings(
             pids: Some(config.limits.pids).filter(|pids| *pids > 0),
             stop_grace: Duration::from_secs(config.limits.stop_grace_period),
         },
-        listen,
-        advertise_url: config.advertise_url.clone(),
+        node_bind: config.node_bind,
+        advertised: config.advertised(),
         carrier_image: config.carrier_image.clone(),
         node_docker_socket: config.node_docker_socket.clone(),
     }

@@ -144,7 +144,7 @@ fn generated() -> String {
 }
 
 fn write(path: &Path, id: &str) -> io::Result<()> {
-    write_atomic(path, format!("{id}\n").as_bytes(), Mode::Readable)
+    write_atomic(path, format!("{id}\n").as_bytes(), Mode::Private)
 }
 
 #[cfg(test)]
@@ -182,6 +182,16 @@ mod tests {
             let entries = fs::read_dir(self.0.path().join("bundles")).unwrap();
             entries.map(|entry| entry.unwrap().path()).collect()
         }
+    }
+
+    #[test]
+    fn only_the_own_user_can_read_the_id() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = Home::new();
+        let path = home.0.path().join("director-id");
+        write(&path, "mine-1").unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

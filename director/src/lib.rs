@@ -6,14 +6,25 @@
 
 pub mod api;
 pub mod args;
+pub mod audit;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod exchange;
+pub mod groups;
 pub mod identity;
+pub mod listeners;
 pub mod logging;
+pub mod node_port;
 pub mod permissions;
+pub mod sockets;
 pub mod store_cli;
+pub mod tls;
+pub mod token_cli;
+pub mod tokens;
 
+use anyhow::Context;
+use api::Access;
 use atq_bundle_store::BundleStore;
 use atq_engine::Engine;
 use atq_evidence::Evidence;
@@ -23,12 +34,14 @@ use atq_run::queue::Queue;
 use atq_run::retention::Policy;
 use atq_run::{Orchestrator, Settings, Shared};
 use atq_store::Store;
+use audit::Audit;
 use config::Config;
 pub use engine::Ports;
 use identity::Place;
-use std::net::SocketAddr;
+use node_port::NodePort;
 use std::sync::Arc;
 use std::time::Duration;
+use tokens::Tokens;
 
 /// Default maximum duration of a test.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
@@ -44,14 +57,18 @@ pub struct Assembled {
     pub orchestrator: Orchestrator,
     /// Routes of the engine for its own programs on the nodes.
     pub engine_routes: axum::Router,
+    /// The rules for access, with the tokens of clients.
+    pub access: Access,
+    /// The port for these routes. It does not listen yet.
+    pub node_port: Arc<NodePort>,
 }
 
-/// Creates the components of a Director that listens on `listen`. Opens the store and the bundles; starts no task
+/// Creates the components of a Director. Opens the store and the bundles; starts no task
 /// yet. Blocks the thread.
 ///
 /// # Errors
 /// When a directory cannot be used, or another Director uses it.
-pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Result<Assembled> {
+pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Assembled> {
     config.prepare()?;
     // The store's lock comes first: a second Director on the same data must not change anything.
     let store = Store::open(&config.datadir.join("state"))?;
@@ -65,15 +82,23 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
     tracing::debug!(director = %director_id, "assembled");
     let bundles = Arc::new(bundles);
     let place = identity::place(&place);
+    let node_port = Arc::new(NodePort::new(config)?);
     let engine = engine::new(
         config,
         ports,
-        listen,
+        Arc::clone(&node_port) as _,
         &director_id,
         place,
         Arc::clone(&bundles),
     );
     let engine_routes = engine.router();
+    let audit = Audit::open(&config.datadir).with_context(|| {
+        format!(
+            "cannot write the audit log in `{}`",
+            config.datadir.display()
+        )
+    })?;
+    let access = Access::new(config, Tokens::load(store.clone())?, audit);
     let engine: Arc<dyn Engine> = Arc::new(engine);
     let orchestrator = Orchestrator::new(Shared {
         settings: settings(config, director_id),
@@ -88,6 +113,8 @@ pub fn assemble(config: &Config, ports: Ports, listen: SocketAddr) -> anyhow::Re
     Ok(Assembled {
         orchestrator,
         engine_routes,
+        access,
+        node_port,
     })
 }
 

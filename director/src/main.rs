@@ -2,7 +2,7 @@
 
 use atq_director::args::{Args, Command, ConfigCommand, print};
 use atq_director::config::Config;
-use atq_director::{Ports, daemon, logging, permissions, store_cli};
+use atq_director::{Ports, daemon, logging, permissions, store_cli, token_cli};
 use atq_run::orphans::OrphanPolicy;
 use clap::Parser;
 use std::process::ExitCode;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     match args.command {
         Some(Command::Config { .. }) => print("the configuration is valid\n"),
         Some(Command::Store { command }) => store_cli::run(&config.datadir, &command),
+        Some(Command::Token { command }) => token_cli::run(&config.datadir, command),
         None => serve(config, args.adopt_orphans.into()),
     }
 }

@@ -44,19 +44,20 @@ fn keys_of_the_example() -> BTreeSet<String> {
     let mut section = "";
     let example = Config::example();
     for line in example.lines() {
-        let indented = line.starts_with("  ");
         let text = line.strip_prefix("# ").unwrap_or(line);
         let Some((key, value)) = text.trim_start().split_once(':') else {
             continue;
         };
         let is_key = key.chars().all(|c| c.is_ascii_alphanumeric());
-        // Skips the keys of the items of `images` and `registryAuth`, and comments that are sentences.
-        if !is_key || (text.starts_with(' ') && !indented) {
+        let indented = text.starts_with(' ');
+        // Skips the keys of the items of `images`, `registryAuth` and `tokenExchange`, and comments that are sentences.
+        if !is_key || (indented && section.is_empty()) {
             continue;
         }
         match (indented, value.trim().is_empty()) {
             (true, _) => keys.insert(format!("{section}.{key}")),
-            (false, true) if ["images", "registryAuth"].contains(&key) => {
+            (false, true) if ["images", "registryAuth", "tokenExchange"].contains(&key) => {
+                section = "";
                 keys.insert(key.to_owned())
             }
             (false, true) => {

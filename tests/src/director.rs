@@ -34,24 +34,30 @@ impl Director {
     /// # Errors
     /// When it is not ready within 30 s; the message contains its log.
     pub async fn start_on(binary: &Path, dir: &Path, port: u16, more: &str) -> Result<Self> {
-        Self::launch(Command::new(binary), dir, "127.0.0.1", port, more).await
+        let url = format!("http://127.0.0.1:{port}");
+        Self::launch(Command::new(binary), dir, &url, port, more).await
     }
 
-    /// Like [`Self::start_on`], for a `command` that becomes the Director and is reached at `host`.
+    /// Like [`Self::start_on`], for a `command` that becomes the Director and is reached at `url`.
     ///
     /// # Errors
     /// When it is not ready within 30 s; the message contains its log.
     pub async fn launch(
         mut command: Command,
         dir: &Path,
-        host: &str,
+        url: &str,
         port: u16,
         more: &str,
     ) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
+        // The port after a free one may be in use.
+        let node_port = match more.contains("nodePort:") {
+            true => "",
+            false => "nodePort: 0\n",
+        };
         let config = format!(
-            "port: {port}\nglusterpath: {0}/bundles\ndatadir: {0}/data\n{more}",
+            "port: {port}\n{node_port}glusterpath: {0}/bundles\ndatadir: {0}/data\n{more}",
             dir.display()
         );
         std::fs::write(dir.join("controller-config.yaml"), config)?;
@@ -66,7 +72,7 @@ impl Director {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot run {command:?}"))?;
-        let client = Client::new(format!("http://{host}:{port}"))?;
+        let client = Client::new(url)?;
         let mut director = Self { child, dir, client };
         director.until_ready(Duration::from_secs(30)).await?;
         Ok(director)

@@ -3,6 +3,7 @@
 
 use crate::director::{Director, binary};
 use crate::docker::docker_at;
+use crate::netns::Forwarder;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,11 @@ use tempfile::TempDir;
 pub const MANAGER: u8 = 1;
 /// All nodes.
 pub const ALL: [u8; 3] = [1, 2, 3];
-/// Port of the Director. Nothing else uses the manager's network namespace.
-const PORT: u16 = 8080;
+/// Ports of the Director: on the manager's loopback for clients, and for carriers. Nothing else uses the manager's
+/// network namespace.
+pub const PORT: u16 = 8080;
+/// See [`PORT`].
+pub const NODE_PORT: u16 = 8081;
 /// Networks that every Engine in a Swarm has.
 const BUILT_IN_NETWORKS: [&str; 5] = ["bridge", "docker_gwbridge", "host", "ingress", "none"];
 
@@ -23,7 +27,8 @@ const BUILT_IN_NETWORKS: [&str; 5] = ["bridge", "docker_gwbridge", "host", "ingr
 #[derive(Debug)]
 pub struct Nodes {
     hosts: BTreeMap<u8, String>,
-    address: String,
+    /// The manager's address.
+    pub address: String,
 }
 
 impl Nodes {
@@ -228,6 +233,8 @@ pub struct NodesFixture<'n> {
     pub nodes: &'n Nodes,
     /// The Director.
     pub director: Director,
+    /// Leads to the Director's API, which listens on the manager's loopback only.
+    _api: Forwarder,
     _dir: TempDir,
 }
 
@@ -239,16 +246,20 @@ impl<'n> NodesFixture<'n> {
     pub async fn start(nodes: &'n Nodes, id: &str, more: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let host = nodes.host(MANAGER);
-        let more = format!("bind: 0.0.0.0\ndockerHost: {host}\ndirectorId: {id}\n{more}");
+        let more = format!("nodePort: {NODE_PORT}\ndockerHost: {host}\ndirectorId: {id}\n{more}");
+        let namespace = PathBuf::from("/run/netns").join(name_of(MANAGER));
+        let api = Forwarder::start(&namespace, ([127, 0, 0, 1], PORT).into())?;
         // The script replaces itself by the Director, which keeps the process id.
         let mut command = Command::new(script_path());
         command
             .args(["exec", &MANAGER.to_string()])
             .arg(binary()?.canonicalize()?);
-        let director = Director::launch(command, dir.path(), &nodes.address, PORT, &more).await?;
+        let url = format!("http://{}", api.address);
+        let director = Director::launch(command, dir.path(), &url, PORT, &more).await?;
         Ok(Self {
             nodes,
             director,
+            _api: api,
             _dir: dir,
         })
     }

@@ -2,8 +2,11 @@
 
 mod bundles;
 mod completions;
+mod context;
 mod events;
 mod init;
+mod login;
+mod logout;
 mod logs;
 mod ps;
 mod report;
@@ -15,16 +18,21 @@ mod show;
 mod stdout;
 mod stop;
 mod swarm;
+mod token;
 mod upload;
 mod validate;
 mod version;
+
+pub use context::context;
+pub use login::login;
+pub use logout::logout;
 
 use crate::args::Command;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 
-/// Runs a command.
+/// Runs a command that uses one Director. Those about stored contexts have functions of their own.
 ///
 /// # Errors
 /// The error of the command.
@@ -44,6 +52,9 @@ pub async fn perform(context: &Context, command: &Command) -> Result<Exit, CliEr
         Command::Results(args) => results::results(context, args).await,
         Command::Report(args) => report::report(context, args).await,
         Command::Swarm => swarm::swarm(context).await,
+        Command::Token(args) => token::token(context, args).await,
+        // Performed before there is a Director.
+        Command::Login(_) | Command::Logout(_) | Command::Context(_) => Ok(Exit::Pass),
         Command::Version => version::version(context).await,
         Command::Completions(args) => completions::completions(context, args).await,
     }

@@ -30,13 +30,15 @@ struct State {
 /// Prints whether tasks can be run; returns [`Exit::InfrastructureFailed`] if not.
 ///
 /// # Errors
-/// When the Director is unreachable.
+/// When the Director is unreachable, or a proxy refuses the request.
 pub async fn swarm(context: &Context) -> Result<Exit, CliError> {
     let (swarm, reason) = match context.director.get("swarm").await {
         Ok(swarm) => (Some(swarm), None),
-        Err(CliError::Rejected { message, .. } | CliError::Busy { message, .. }) => {
-            (None, Some(message))
-        }
+        Err(
+            CliError::Rejected { message, .. }
+            | CliError::Busy { message, .. }
+            | CliError::Denied { message, .. },
+        ) => (None, Some(message)),
         Err(error) => return Err(error),
     };
     let state = State {
@@ -56,7 +58,7 @@ async fn readiness(context: &Context) -> Result<Readiness, CliError> {
     let director = &context.director;
     let request = director.request(Method::GET, "readyz")?;
     let response = director.exchange(request, RESPONSE_TIMEOUT).await?;
-    director.read(response).await
+    director.read_any_status(response).await
 }
 
 /// The lines for the terminal. Join tokens allow adding machines to the Swarm, so only their availability is printed:

@@ -38,6 +38,8 @@ pub enum Update {
     Removed,
     /// The Director does not respond.
     Unreachable(String),
+    /// The Director no longer accepts the token.
+    Denied(CliError),
     /// The result of a stop request.
     StopResult(Result<(), CliError>),
 }
@@ -78,6 +80,10 @@ async fn poll(
         }
         Err(error) if error.is_task_not_found() => {
             send(updates, Update::Removed).await?;
+            Err(Finished)
+        }
+        Err(error @ CliError::Denied { .. }) => {
+            send(updates, Update::Denied(error)).await?;
             Err(Finished)
         }
         Err(error) => {

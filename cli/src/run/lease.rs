@@ -22,9 +22,12 @@ pub async fn keep_renewing(director: Director, name: String, invocation: Invocat
     loop {
         let pause = match renew(&director, &name, &invocation, interval).await {
             Ok(()) => interval,
-            Err(CliError::Rejected {
-                status: 400..=428, ..
-            }) => return,
+            Err(
+                CliError::Rejected {
+                    status: 400..=428, ..
+                }
+                | CliError::Denied { .. },
+            ) => return,
             Err(_) => interval.min(RETRY_INTERVAL),
         };
         sleep(pause).await;

@@ -188,6 +188,6 @@ mod tests {
     #[test]
     fn each_exit_code_has_a_headline() {
         let headlines: Vec<&str> = Exit::ALL.iter().map(|exit| headline(*exit).1).collect();
-        insta::assert_snapshot!(headlines.join(", "), @"PASS, FAIL, NOT RUN, TOOL FAILED, NOT RUN, TIMED OUT, STOPPED, INVALID, NOT RUN, NOT RUN");
+        insta::assert_snapshot!(headlines.join(", "), @"PASS, FAIL, NOT RUN, TOOL FAILED, NOT RUN, TIMED OUT, STOPPED, INVALID, NOT RUN, NOT RUN, NOT RUN");
     }
 }

@@ -79,11 +79,17 @@ struct Canned {
     failing_stops: u32,
     /// The keys of the lease renewals.
     renewals: Vec<String>,
+    /// Whether the state of the task needs a token.
+    is_denied: bool,
 }
 
 type Shared = Arc<Mutex<Canned>>;
 
 async fn show(State(canned): State<Shared>) -> Response {
+    if canned.lock().unwrap().is_denied {
+        let problem = json!({"error": "the token has expired", "code": "unauthenticated"});
+        return (StatusCode::UNAUTHORIZED, Json(problem)).into_response();
+    }
     match &canned.lock().unwrap().task {
         Some(task) => Json(task).into_response(),
         None => (
@@ -475,4 +481,22 @@ async fn a_director_without_response_for_too_long_is_unreachable() {
     line(&mut lines, "atq events -f t", &mut Vec::new()).await;
     let error = watched.await.unwrap().unwrap_err();
     assert!(matches!(error, CliError::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_that_expires_during_the_test_ends_the_watch_at_once() {
+    let (director, canned) = canned(Canned {
+        task: Some(at(Step::Running)),
+        streams: vec![vec![]],
+        ..Canned::default()
+    })
+    .await;
+    let (interrupts, _sender) = Interrupts::new(false, drop);
+    let (watched, mut lines) = watching(director, options(), interrupts);
+    line(&mut lines, "the test runs", &mut Vec::new()).await;
+    canned.lock().unwrap().is_denied = true;
+    line(&mut lines, "atq events -f t", &mut Vec::new()).await;
+    let error = watched.await.unwrap().unwrap_err();
+    assert_eq!(error.exit(), crate::exit::Exit::AccessDenied);
+    assert_eq!(canned.lock().unwrap().stops, 0);
 }

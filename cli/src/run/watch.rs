@@ -76,7 +76,7 @@ pub struct WatchResult {
 /// Watches the test `name` until its end.
 ///
 /// # Errors
-/// When the Director is unreachable for too long; the test keeps running.
+/// When the Director is unreachable for too long, or no longer accepts the token; the test keeps running.
 pub async fn watch(
     director: &Director,
     name: &str,
@@ -99,6 +99,7 @@ pub async fn watch(
         stop_state: StopState::Running,
         last_update: now,
         unreachable: None,
+        denied: None,
         is_reported: false,
         is_stop_accepted: false,
         stop_request: None,
@@ -152,6 +153,8 @@ struct Watcher<'a> {
     last_update: Instant,
     /// The reason why the Director is unreachable.
     unreachable: Option<String>,
+    /// The Director no longer accepts the token.
+    denied: Option<CliError>,
     /// Whether the lost connection was reported.
     is_reported: bool,
     /// Whether the Director has accepted the stop request.
@@ -190,6 +193,10 @@ impl Watcher<'_> {
         match update {
             Update::Unreachable(reason) => {
                 self.unreachable = Some(reason);
+                return None;
+            }
+            Update::Denied(error) => {
+                self.denied = Some(error);
                 return None;
             }
             Update::StopResult(Err(error)) => {
@@ -373,6 +380,12 @@ impl Watcher<'_> {
     }
 
     fn tick(&mut self) -> Result<End, CliError> {
+        // A retry cannot help: the token of this program does not change.
+        if let Some(error) = self.denied.take() {
+            self.display
+                .print(self.detached("the task keeps running unattended"));
+            return Err(error);
+        }
         let elapsed = self.last_update.elapsed();
         let Some(reason) = &self.unreachable else {
             return Ok(None);

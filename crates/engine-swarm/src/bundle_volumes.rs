@@ -159,11 +159,12 @@ async fn remove_elsewhere(
         order: Order::Remove(Remove {
             volumes: entry.volumes.iter().cloned().collect(),
         }),
+        errand: None,
         mounts: vec![socket_mount(&settings.node_docker_socket)],
         scale: Scale::EveryNode,
         constraints: vec![format!("node.id!={own}")],
     };
-    let plan = carrier(format!("atq-{NO_TASK}-{run}"), labels, plan, "");
+    let plan = carrier(format!("atq-{NO_TASK}-{run}"), labels, plan, None);
     let deadline = Deadline::after(CARRIERS_TIMEOUT);
     let outcomes = match node_job::run(&*core.swarm, &plan, deadline).await {
         Ok(outcomes) => outcomes,

@@ -2,9 +2,11 @@
 //! the run registers again.
 
 use crate::node_auth::NodeAuth;
-use atq_engine::{ResultsReceiver, Role, Source, Stop, Tar, UsageSink};
+use crate::plan::Errand;
+use atq_engine::{ResultsReceiver, Role, Source, Stop, Tar, Targets, UsageSink};
+use atq_task::spec::shorten;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -16,12 +18,25 @@ const SAMPLE_SECONDS: f64 = 2.0;
 /// The reason why a request of a carrier is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RequestError {
-    /// The run is unknown, or the token is wrong.
-    #[error("reserved for carriers of active runs: unknown run or wrong token")]
+    /// The run is unknown, or the token is not that of the errand.
+    #[error(
+        "reserved for carriers of active runs: unknown run, or the token is not for this request"
+    )]
     Unauthorized,
+    /// According to Swarm, the container is not on the node of the carrier.
+    #[error("`{container}` of this run is not on the node `{node}`")]
+    NotOnNode {
+        /// The container.
+        container: String,
+        /// The node.
+        node: String,
+    },
     /// No results are expected from this container, or no longer.
     #[error("results of `{0}` are not expected")]
     NotExpected(String),
+    /// The CPU usage of the run is not sampled, or not any more.
+    #[error("the CPU usage of this run is not expected")]
+    NotWatched,
     /// The limits of the run were reached. Data received before is kept.
     #[error("{0}")]
     TooLarge(String),
@@ -42,34 +57,104 @@ pub struct NodeSample {
     pub processors: u32,
     /// Usage of all CPUs together, in percent.
     pub percent: f64,
-    /// Usage of the containers, in percent of one CPU.
-    pub containers: Vec<(Source, f64)>,
+    /// Usage of the containers.
+    pub containers: Vec<ContainerSample>,
+}
+
+/// CPU usage of a container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerSample {
+    /// Its name in the run, for example `worker.3`.
+    pub source: String,
+    /// Docker's id.
+    pub id: String,
+    /// Usage in percent of one CPU.
+    pub percent: f64,
 }
 
 /// A run whose CPU usage is watched.
-#[derive(Clone)]
 pub(crate) struct WatchedRun {
     /// CPU limits of a worker and of a master.
-    pub limits: [Option<f64>; 2],
+    limits: [Option<f64>; 2],
     /// Receives the samples.
-    pub sink: Arc<dyn UsageSink>,
+    sink: Arc<dyn UsageSink>,
+    /// The containers that run now.
+    targets: Targets,
+    /// Node and container id of every container that has run: a sample may arrive after its end.
+    seen: Mutex<HashMap<Source, (String, String)>>,
+}
+
+impl WatchedRun {
+    /// A run with these CPU limits of a worker and of a master.
+    pub(crate) fn new(
+        limits: [Option<f64>; 2],
+        sink: Arc<dyn UsageSink>,
+        targets: Targets,
+    ) -> Self {
+        Self {
+            limits,
+            sink,
+            targets,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// The containers of a sample by their sources. Refuses the sample unless all of them are on its node.
+    fn check(&self, sample: &NodeSample) -> Result<Vec<(Source, f64)>, RequestError> {
+        let mut seen = self.seen.lock();
+        let running = self.targets.lock();
+        seen.extend(running.iter().map(|one| {
+            let place = (one.node.clone(), one.container.clone());
+            (one.source, place)
+        }));
+        drop(running);
+        let refused = |container: &str| RequestError::NotOnNode {
+            container: shorten(container),
+            node: sample.node.clone(),
+        };
+        if !seen.values().any(|(node, _)| *node == sample.node) {
+            return Err(refused("any container"));
+        }
+        let checked = sample.containers.iter().map(|one| {
+            let source = Source::parse(&one.source);
+            let place = source.and_then(|source| seen.get(&source));
+            let is_there = place.is_some_and(|(node, id)| *node == sample.node && one.id == *id);
+            let source = source.filter(|_| is_there);
+            let source = source.ok_or_else(|| refused(&one.source))?;
+            Ok((source, one.percent))
+        });
+        checked.collect()
+    }
+}
+
+/// A run that expects results.
+#[derive(Clone)]
+struct ExpectedResults {
+    receiver: Arc<dyn ResultsReceiver>,
+    /// The containers and their nodes, according to Swarm.
+    placed: Arc<HashSet<(Source, String)>>,
 }
 
 /// Runs that expect data from their carriers, by suffix.
 #[derive(Default)]
 pub(crate) struct IngestRegistry {
-    receivers: Mutex<HashMap<String, Arc<dyn ResultsReceiver>>>,
-    watched: Mutex<HashMap<String, WatchedRun>>,
+    receivers: Mutex<HashMap<String, ExpectedResults>>,
+    watched: Mutex<HashMap<String, Arc<WatchedRun>>>,
 }
 
 impl IngestRegistry {
-    /// Registers a run that expects results, until the guard is dropped.
+    /// Registers a run that expects results of these containers on these nodes, until the guard is dropped.
     pub(crate) fn expect_results(
         self: &Arc<Self>,
         run: &str,
         receiver: Arc<dyn ResultsReceiver>,
+        placed: HashSet<(Source, String)>,
     ) -> IngestGuard {
-        self.receivers.lock().insert(run.to_owned(), receiver);
+        let expected = ExpectedResults {
+            receiver,
+            placed: Arc::new(placed),
+        };
+        self.receivers.lock().insert(run.to_owned(), expected);
         IngestGuard {
             registry: Arc::clone(self),
             run: run.to_owned(),
@@ -78,6 +163,7 @@ impl IngestRegistry {
 
     /// Registers a run whose CPU usage is watched.
     pub(crate) fn watch(&self, run: &str, watched: WatchedRun) {
+        let watched = Arc::new(watched);
         self.watched.lock().insert(run.to_owned(), watched);
     }
 
@@ -107,6 +193,20 @@ pub struct CarrierEndpoint {
 }
 
 impl CarrierEndpoint {
+    /// Checks that a carrier on `node` may send results of `source`.
+    ///
+    /// # Errors
+    /// [`RequestError`] when it may not, or the results are not expected.
+    pub fn check_results(
+        &self,
+        run: &str,
+        token: &str,
+        node: &str,
+        source: &str,
+    ) -> Result<(), RequestError> {
+        self.expected(run, token, node, source).map(drop)
+    }
+
     /// Stores the results of a container on another node.
     ///
     /// # Errors
@@ -115,10 +215,11 @@ impl CarrierEndpoint {
         &self,
         run: &str,
         token: &str,
+        node: &str,
         source: &str,
         tar: Tar,
     ) -> Result<(), RequestError> {
-        let (receiver, expected) = self.expected(run, token, source)?;
+        let (receiver, expected) = self.expected(run, token, node, source)?;
         let taken = receiver.take(expected, tar).await;
         match taken.map_err(RequestError::NotStored)? {
             None => Ok(()),
@@ -136,56 +237,79 @@ impl CarrierEndpoint {
         &self,
         run: &str,
         token: &str,
+        node: &str,
         source: &str,
         problem: &str,
     ) -> Result<(), RequestError> {
-        let (receiver, expected) = self.expected(run, token, source)?;
+        let (receiver, expected) = self.expected(run, token, node, source)?;
         receiver.note(expected, problem.chars().take(MAX_REASON).collect());
         Ok(())
     }
 
-    /// The receiver of a run's results, if it expects those of `source`.
+    /// The receiver of a run's results, if it expects those of `source` from `node`. The token proves the node.
     fn expected(
         &self,
         run: &str,
         token: &str,
+        node: &str,
         source: &str,
     ) -> Result<(Arc<dyn ResultsReceiver>, Source), RequestError> {
-        if !self.node_auth.is_authorized(run, token) {
+        let errand = Errand::Collect { node };
+        if !self.node_auth.is_authorized(run, token, errand) {
             return Err(RequestError::Unauthorized);
         }
-        let closed = || RequestError::NotExpected(source.to_owned());
-        let receiver = self.ingest.receivers.lock().get(run).cloned();
-        let receiver = receiver.ok_or_else(closed)?;
-        let expected = Source::parse(source).filter(|source| receiver.expects(*source));
-        Ok((receiver, expected.ok_or_else(closed)?))
+        let closed = || RequestError::NotExpected(shorten(source));
+        let expected = self.ingest.receivers.lock().get(run).cloned();
+        let ExpectedResults { receiver, placed } = expected.ok_or_else(closed)?;
+        let parsed = Source::parse(source);
+        let is_there = |source: &Source| placed.contains(&(*source, node.to_owned()));
+        let parsed = parsed.filter(is_there);
+        let parsed = parsed.ok_or_else(|| RequestError::NotOnNode {
+            container: shorten(source),
+            node: node.to_owned(),
+        })?;
+        match receiver.expects(parsed) {
+            true => Ok((receiver, parsed)),
+            false => Err(closed()),
+        }
     }
 
-    /// Records the CPU usage of a node and of the run's containers on it.
+    /// Whether a carrier may report the CPU usage of a run.
+    pub fn may_report_usage(&self, run: &str, token: &str) -> bool {
+        self.node_auth.is_authorized(run, token, Errand::Watch)
+    }
+
+    /// Records the CPU usage of a node and of the run's containers on it. The token does not prove the node, as all
+    /// watchers of a run have the same: the containers must be on it, and their ids are known only there.
     ///
     /// # Errors
-    /// [`RequestError`] when the run is not watched.
+    /// [`RequestError`] when the run is not watched, or a container is not on the node.
     pub fn record_usage(
         &self,
         run: &str,
         token: &str,
         sample: &NodeSample,
     ) -> Result<(), RequestError> {
-        let authorized = self.node_auth.is_authorized(run, token);
+        if !self.may_report_usage(run, token) {
+            return Err(RequestError::Unauthorized);
+        }
         let watched = self.ingest.watched.lock().get(run).cloned();
-        let watched = watched.filter(|_| authorized);
-        let watched = watched.ok_or(RequestError::Unauthorized)?;
+        let watched = watched.ok_or(RequestError::NotWatched)?;
+        let containers = watched.check(sample)?;
         let all = f64::from(sample.processors);
-        let sink = watched.sink;
-        sink.node(&sample.node, sample.percent, SAMPLE_SECONDS);
-        for (source, percent) in &sample.containers {
+        let sink = &watched.sink;
+        // Only the containers show that the sample is from the node.
+        if !containers.is_empty() {
+            sink.node(&sample.node, sample.percent, SAMPLE_SECONDS);
+        }
+        for (source, percent) in containers {
             let [worker, master] = watched.limits;
             let limit = match source.role {
                 Role::Worker => worker,
                 _ => master,
             };
             let may = limit.map_or(all, |limit| limit.min(all));
-            sink.container(*source, &sample.node, percent / 100.0, may, SAMPLE_SECONDS);
+            sink.container(source, &sample.node, percent / 100.0, may, SAMPLE_SECONDS);
         }
         Ok(())
     }

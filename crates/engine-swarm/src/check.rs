@@ -37,6 +37,12 @@ fn unusable(role: &str, wanted: &[String], networks: &[Network]) -> Vec<Fault> {
     faults.collect()
 }
 
+/// Whether a label belongs to a Director: `com.atq` and `com.atq.*`, in any case.
+fn is_of_director(key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    lower.starts_with(LABEL_PREFIX) || lower == LABEL_PREFIX.trim_end_matches('.')
+}
+
 /// The reason why a task cannot join the network. Networks of a Director belong to its tasks: another task would
 /// appear among their workers and would block their removal.
 fn fault(name: &str, networks: &[Network]) -> Option<String> {
@@ -46,9 +52,74 @@ fn fault(name: &str, networks: &[Network]) -> Option<String> {
     let Some(network) = found else {
         return Some(format!("`{name}` is not an overlay network of this swarm"));
     };
-    let own = |key: &&String| key.starts_with(LABEL_PREFIX);
-    let label = network.labels.keys().find(own)?;
+    let label = network.labels.keys().find(|key| is_of_director(key))?;
     Some(format!(
         "`{name}` belongs to another task (label `{label}`) and cannot be joined; expected a network of the system under test"
     ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn network(name: &str, overlay: bool, label: &str) -> Network {
+        Network {
+            id: format!("id-of-{name}"),
+            name: name.to_owned(),
+            overlay,
+            subnets: Vec::new(),
+            labels: [(label.to_owned(), "x".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn only_overlay_networks_without_labels_of_a_director_can_be_joined() {
+        let networks = [
+            network("target", true, "org.example"),
+            network("similar", true, "com.atqx"),
+            network("load-a1b2c3", true, "com.atq.task"),
+            network("upper", true, "COM.ATQ.Run"),
+            network("bare", true, "com.atq"),
+            network("host", false, "org.example"),
+        ];
+        let wanted = [
+            "target",
+            "similar",
+            "load-a1b2c3",
+            "upper",
+            "bare",
+            "host",
+            // Docker would accept the id of a network, too.
+            "id-of-load-a1b2c3",
+        ];
+        let faults = unusable("worker", &wanted.map(str::to_owned), &networks);
+        let faults: Vec<(&str, &str)> = faults
+            .iter()
+            .map(|fault| (fault.field.as_str(), fault.message.as_str()))
+            .collect();
+        let expected = "and cannot be joined; expected a network of the system under test";
+        let of_director = |name: &str, label: &str| {
+            format!("`{name}` belongs to another task (label `{label}`) {expected}")
+        };
+        assert_eq!(
+            faults,
+            [
+                (
+                    "worker.networks[2]",
+                    of_director("load-a1b2c3", "com.atq.task").as_str()
+                ),
+                ("worker.networks[3]", &of_director("upper", "COM.ATQ.Run")),
+                ("worker.networks[4]", &of_director("bare", "com.atq")),
+                (
+                    "worker.networks[5]",
+                    "`host` is not an overlay network of this swarm"
+                ),
+                (
+                    "worker.networks[6]",
+                    "`id-of-load-a1b2c3` is not an overlay network of this swarm"
+                ),
+            ]
+        );
+    }
 }

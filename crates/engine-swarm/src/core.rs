@@ -4,6 +4,8 @@ use crate::carrier_endpoint::IngestRegistry;
 use crate::discovery::Discovery;
 use crate::error::SwarmError;
 use crate::node_auth::NodeAuth;
+use crate::node_door::NodeDoor;
+use crate::node_url::AdvertisedUrl;
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan, labels_of};
 use crate::port::Swarm;
 use crate::self_check::SelfCheck;
@@ -11,7 +13,7 @@ use crate::subnets::Subnets;
 use crate::volume_index::VolumeIndex;
 use atq_engine::{Bundles, Facts};
 use ipnet::Ipv4Net;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +34,11 @@ pub struct SwarmSettings {
     pub discovery_host: Option<String>,
     /// Limits of every container of a task.
     pub bounds: Bounds,
-    /// Listen address of the Director.
-    pub listen: SocketAddr,
-    /// URL under which the nodes reach the Director, without a trailing slash; `None`: derived from the listen
-    /// address.
-    pub advertise_url: Option<String>,
+    /// Configured address to listen on for carriers; `None`: loopback, and the manager's address once other nodes need
+    /// it.
+    pub node_bind: Option<IpAddr>,
+    /// Configured URL under which the nodes reach the port for carriers; `None`: derived from its address.
+    pub advertised: Option<AdvertisedUrl>,
     /// Image of the carrier.
     pub carrier_image: String,
     /// Docker's socket on the nodes.
@@ -58,6 +60,7 @@ pub struct Core {
     pub(crate) swarm: Arc<dyn Swarm>,
     pub(crate) discovery: Arc<dyn Discovery>,
     pub(crate) self_check: Arc<dyn SelfCheck>,
+    pub(crate) node_door: Arc<dyn NodeDoor>,
     pub(crate) bundles: Arc<dyn Bundles>,
     pub(crate) node_auth: Arc<NodeAuth>,
     pub(crate) ingest: Arc<IngestRegistry>,
@@ -75,6 +78,11 @@ impl Core {
             place: &self.settings.place,
             networks_tried: run.state.subnets_tried,
         }
+    }
+
+    /// The secret from which the tokens of the run's carriers are derived.
+    pub(crate) fn carrier_secret(&self, run: Facts<'_>) -> String {
+        self.node_door.run_secret(&run.state.token)
     }
 
     /// Labels that identify the objects of this run.

@@ -53,12 +53,10 @@ pub(crate) fn watch(
     targets: Targets,
     sink: Arc<dyn UsageSink>,
 ) -> Box<dyn UsageWatch> {
-    let watched = WatchedRun {
-        limits: [&run.spec.worker, &run.spec.master].map(|one| one.resources.limits.processors()),
-        sink: Arc::clone(&sink),
-    };
+    let limits = [&run.spec.worker, &run.spec.master].map(|one| one.resources.limits.processors());
+    let watched = WatchedRun::new(limits, Arc::clone(&sink), Arc::clone(&targets));
     core.ingest.watch(&run.state.run, watched);
-    let watchers = NodeWatchers::new(run);
+    let watchers = NodeWatchers::new(run, core.carrier_secret(run));
     let work = sample_forever(Arc::clone(core), sink, targets, watchers.clone());
     Box::new(Watch {
         core: Arc::clone(core),

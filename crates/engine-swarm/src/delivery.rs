@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::error::SwarmError;
 use crate::node_job::{self, NodeOutcome};
 use crate::plan::volumes::{BundleDelivery, is_bundle};
-use crate::plan::{CarrierPlan, Scale, ServicePlan};
+use crate::plan::{CarrierPlan, Errand, Scale, ServicePlan};
 use crate::port::Node;
 use atq_engine::{Deadline, Facts, Role, RunContext, StepError, StepResult};
 use atq_node_protocol::order::{ArchiveLimits, Fetch, Order};
@@ -172,9 +172,11 @@ fn plans(
 ) -> Vec<ServicePlan> {
     let limits = core.bundles.limits();
     let numbered = deliveries.iter().zip(1..);
+    let secret = core.carrier_secret(run);
     let plans = numbered.map(|(delivery, number)| {
         let order = Fetch {
             url: url.to_owned(),
+            certificate: Some(core.node_door.certificate().to_owned()),
             run: run.state.run.clone(),
             bundle: delivery.volumes.bundle.clone(),
             limits: ArchiveLimits {
@@ -190,11 +192,14 @@ fn plans(
             number,
             image: &core.settings.carrier_image,
             order: Order::Fetch(order),
+            errand: Some(Errand::Fetch {
+                bundle: &delivery.volumes.bundle,
+            }),
             mounts: delivery.volumes.carrier_mounts(),
             scale: Scale::EveryNode,
             constraints: delivery.constraints.clone(),
         };
-        core.plan(run).carrier(plan, &run.state.token)
+        core.plan(run).carrier(plan, &secret)
     });
     plans.collect()
 }
@@ -268,21 +273,28 @@ fn evaluate(core: &Core, run: Facts<'_>, outcomes: &[Vec<NodeOutcome>]) -> StepR
     };
     let all = available.len();
     let message = format!("{have} of {all} nodes have the bundle; {problems}");
-    let hint = hint(core, &message);
+    let hint = hint(&core.settings.carrier_image, &message);
     Err(run.failed(FailureCode::DeliveryFailed, &message, &hint))
 }
 
-fn hint(core: &Core, message: &str) -> String {
-    let image = &core.settings.carrier_image;
+fn hint(image: &str, message: &str) -> String {
     let has = |part: &str| message.contains(part);
     let hint = if has("No such image") {
         return format!(
             "is the image `{image}` on every node, or can every node pull it? `carrierImage` selects another image"
         );
+    } else if has("needs CA certificates") || has("UnknownIssuer") {
+        return format!(
+            "the image `{image}` on that node is of an earlier version: provide the one that belongs to this Director"
+        );
     } else if has("cannot reach the Director") {
-        "`advertiseUrl` sets the URL under which nodes reach the Director; a firewall may block it"
+        "a firewall may block `nodePort`; `advertiseUrl` sets the URL under which nodes reach it"
     } else if has("no space left") {
         "free disk space on the node, or exclude it with `placement.constraints`"
+    } else if has("rows for") {
+        "reduce `replicas`, or add rows to the file: each replica needs at least one"
+    } else if has("is listed in `split`") {
+        "correct the path in `split`; GET /databind/{id} lists the files of a bundle"
     } else if has("not done after") {
         "the timeout depends on `orchestrationTimeout` and on the size of the bundle"
     } else {
@@ -313,4 +325,20 @@ pub(crate) async fn exclude_nodes_without_bundle(
         }
     }
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hint;
+
+    #[test]
+    fn hints_for_a_split_do_not_blame_the_node() {
+        let hint = |problem: &str| hint("atq-carrier:dev", problem);
+        let too_few = hint("node `vm`: `data/users.csv` has 4 rows for 6 replicas");
+        assert!(too_few.starts_with("reduce `replicas`"), "{too_few}");
+        let missing =
+            hint("node `vm`: `u.csv` is listed in `split` but is not a file of the bundle");
+        assert!(missing.starts_with("correct the path"), "{missing}");
+        assert!(hint("exit code 1").starts_with("fix the node"));
+    }
 }

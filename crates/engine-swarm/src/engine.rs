@@ -5,6 +5,7 @@ use crate::core::{Core, SwarmSettings, ignore_missing};
 use crate::discovery::Discovery;
 use crate::error::SwarmError;
 use crate::node_auth::{NodeAuth, RunAuthGuard};
+use crate::node_door::NodeDoor;
 use crate::plan::{LABEL_RUN, LABEL_TASK};
 use crate::port::Swarm;
 use crate::self_check::SelfCheck;
@@ -12,8 +13,8 @@ use crate::sidecar_poller::SidecarPoller;
 use crate::subnets::Subnets;
 use crate::volume_index::VolumeIndex;
 use crate::{
-    bundle_volumes, check, cpu_usage, delivery, hints, image_reason, kill, members, network, owned,
-    removal, results, routes, sidecar, start,
+    bundle_volumes, check, cpu_usage, delivery, hints, image_reason, kill, members, network,
+    node_url, owned, removal, results, routes, sidecar, start,
 };
 use async_trait::async_trait;
 use atq_engine::{
@@ -36,6 +37,8 @@ pub struct Ports {
     pub discovery: Arc<dyn Discovery>,
     /// Access to the Director itself from outside.
     pub self_check: Arc<dyn SelfCheck>,
+    /// The port for carriers.
+    pub node_door: Arc<dyn NodeDoor>,
     /// The uploaded bundles.
     pub bundles: Arc<dyn Bundles>,
 }
@@ -52,6 +55,7 @@ impl SwarmEngine {
             swarm: ports.swarm,
             discovery: ports.discovery,
             self_check: ports.self_check,
+            node_door: ports.node_door,
             bundles: ports.bundles,
             node_auth: Arc::new(NodeAuth::default()),
             ingest: Arc::default(),
@@ -60,7 +64,8 @@ impl SwarmEngine {
         }))
     }
 
-    /// The routes for carriers, below `/carrier`.
+    /// The routes for carriers, below `/carrier`, for the port of [`NodeDoor`]. A response to an unauthorized request has
+    /// a [`RefusedRequest`](atq_engine::RefusedRequest) as an extension.
     pub fn router(&self) -> axum::Router {
         let bundles = Arc::clone(&self.0.bundles);
         routes::router(
@@ -119,6 +124,10 @@ impl Engine for SwarmEngine {
             .collect())
     }
 
+    async fn reconnect(&self) {
+        node_url::reopen(&self.0).await;
+    }
+
     async fn join_tokens(&self) -> Result<JoinTokens, EngineError> {
         Ok(self.0.swarm.join_tokens().await?)
     }
@@ -147,7 +156,10 @@ impl Engine for SwarmEngine {
         Box::new(Adopted {
             core: Arc::clone(&self.0),
             holder: network::holder(run),
-            _auth: self.0.node_auth.register(&state.run, &state.token),
+            _auth: self
+                .0
+                .node_auth
+                .register(&state.run, &self.0.carrier_secret(run)),
         })
     }
 

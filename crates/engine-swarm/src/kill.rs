@@ -97,11 +97,12 @@ fn plan(core: &Core, run: Facts<'_>, constraints: Vec<String>) -> ServicePlan {
             run: run.state.run.clone(),
             roles: ROLES.map(|role| role.as_str().to_owned()).into(),
         }),
+        errand: None,
         mounts: vec![socket_mount(&settings.node_docker_socket)],
         scale: Scale::EveryNode,
         constraints,
     };
-    core.plan(run).carrier(plan, &run.state.token)
+    core.plan(run).carrier(plan, &core.carrier_secret(run))
 }
 
 /// A service name stays taken for seconds after its removal, so that each attempt uses its own number.

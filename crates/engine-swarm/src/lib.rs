@@ -4,7 +4,7 @@
 //! - [`Swarm`]: the port to Docker. [`docker`] implements it for the real Docker, `fake` (feature `model`) simulates a
 //!   Swarm for tests; one test suite runs on both;
 //! - [`plan`]: names, labels and descriptions of all objects of a run, pure;
-//! - [`carrier_endpoint`], [`node_auth`]: requests of carriers on the nodes.
+//! - [`carrier_endpoint`], [`node_auth`], [`node_door`]: requests of carriers on the nodes, and the port for them.
 //!
 //! The crate contains all knowledge of Docker: it alone depends on `bollard`. It must not depend on the store, the evidence
 //! or the driver.
@@ -28,6 +28,7 @@ mod kill;
 pub mod members;
 mod network;
 pub mod node_auth;
+pub mod node_door;
 mod node_job;
 mod node_url;
 mod owned;
@@ -51,6 +52,8 @@ pub use crate::core::{Bounds, SwarmSettings};
 pub use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, LogStream, Machine};
 pub use engine::{Ports, SwarmEngine};
 pub use error::SwarmError;
+pub use node_door::NodeDoor;
+pub use node_url::AdvertisedUrl;
 
 pub use port::{
     Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, Swarm,

@@ -1,37 +1,32 @@
-//! Authorization of carriers: only those of active runs may send requests to the Director. Each run has its own
-//! token. A bundle can be fetched only during the step that delivers it.
+//! Authorization of carriers: only those of active runs may send requests to the Director. Each errand has its own
+//! token, derived from the secret of its run. A bundle can be fetched only during the step that delivers it.
 
-use crate::plan::carrier_token;
+use crate::plan::{Errand, carrier_token};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 
 /// The runs whose carriers are authorized, by suffix.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct NodeAuth(Mutex<HashMap<String, RunAuth>>);
 
-#[derive(Debug)]
 struct RunAuth {
-    token: String,
-    /// By id of the bundle: the number of times that each node may fetch it.
-    bundles: HashMap<String, u32>,
-    /// By node and bundle: the number of complete downloads.
-    served: HashMap<(String, String), u32>,
+    secret: String,
+    /// Ids of the bundles that may be fetched.
+    bundles: HashSet<String>,
 }
 
 /// The reason why a carrier may not fetch a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchError {
-    /// The run is unknown, or the token is wrong.
+    /// The run is unknown, or the token is not that of this errand.
     Unauthorized,
     /// The bundle is not delivered now.
     NotDelivered,
-    /// The node has received the bundle.
-    AlreadyServed,
 }
 
 /// Authorizes the carriers of a run until it is dropped.
-#[derive(Debug)]
 pub struct RunAuthGuard {
     auth: Arc<NodeAuth>,
     run: String,
@@ -44,7 +39,6 @@ impl Drop for RunAuthGuard {
 }
 
 /// Allows bundles to be fetched until it is dropped.
-#[derive(Debug)]
 pub struct BundleGrant {
     auth: Arc<NodeAuth>,
     run: String,
@@ -59,12 +53,11 @@ impl Drop for BundleGrant {
 }
 
 impl NodeAuth {
-    /// Authorizes the carriers of a run; `token` is the run's own secret.
-    pub fn register(self: &Arc<Self>, run: &str, token: &str) -> RunAuthGuard {
+    /// Authorizes the carriers of a run; `secret` is the run's own.
+    pub fn register(self: &Arc<Self>, run: &str, secret: &str) -> RunAuthGuard {
         let entry = RunAuth {
-            token: carrier_token(token),
-            bundles: HashMap::new(),
-            served: HashMap::new(),
+            secret: secret.to_owned(),
+            bundles: HashSet::new(),
         };
         self.0.lock().insert(run.to_owned(), entry);
         RunAuthGuard {
@@ -73,25 +66,23 @@ impl NodeAuth {
         }
     }
 
-    /// Whether the run is active and the carrier's token is right.
-    pub fn is_authorized(&self, run: &str, token: &str) -> bool {
-        let runs = self.0.lock();
-        runs.get(run)
-            .is_some_and(|entry| is_same(&entry.token, token))
+    /// Whether the run is active and the token is that of this errand.
+    pub fn is_authorized(&self, run: &str, token: &str, errand: Errand<'_>) -> bool {
+        let secret = self.0.lock().get(run).map(|entry| entry.secret.clone());
+        secret.is_some_and(|secret| {
+            let expected = carrier_token(&secret, run, errand);
+            expected.as_bytes().ct_eq(token.as_bytes()).into()
+        })
     }
 
-    /// Allows each node to fetch these bundles, each as often as it is listed.
+    /// Allows these bundles to be fetched.
     pub fn grant_bundles(
         self: &Arc<Self>,
         run: &str,
         bundles: impl IntoIterator<Item = String>,
     ) -> BundleGrant {
         if let Some(entry) = self.0.lock().get_mut(run) {
-            entry.bundles.clear();
-            entry.served.clear();
-            for bundle in bundles {
-                *entry.bundles.entry(bundle).or_default() += 1;
-            }
+            entry.bundles = bundles.into_iter().collect();
         }
         BundleGrant {
             auth: Arc::clone(self),
@@ -99,70 +90,75 @@ impl NodeAuth {
         }
     }
 
-    /// Checks that a carrier on `node` may fetch `bundle` now.
+    /// Checks that a carrier may fetch `bundle` now.
     ///
     /// # Errors
     /// The reason of the refusal.
-    pub fn authorize_fetch(
-        &self,
-        run: &str,
-        token: &str,
-        node: &str,
-        bundle: &str,
-    ) -> Result<(), FetchError> {
-        let runs = self.0.lock();
-        let entry = runs.get(run).ok_or(FetchError::Unauthorized)?;
-        if !is_same(&entry.token, token) {
+    pub fn authorize_fetch(&self, run: &str, token: &str, bundle: &str) -> Result<(), FetchError> {
+        if !self.is_authorized(run, token, Errand::Fetch { bundle }) {
             return Err(FetchError::Unauthorized);
         }
-        let most = entry.bundles.get(bundle).ok_or(FetchError::NotDelivered)?;
-        let key = (node.to_owned(), bundle.to_owned());
-        match entry.served.get(&key).is_none_or(|served| served < most) {
+        let runs = self.0.lock();
+        match runs
+            .get(run)
+            .is_some_and(|one| one.bundles.contains(bundle))
+        {
             true => Ok(()),
-            false => Err(FetchError::AlreadyServed),
+            false => Err(FetchError::NotDelivered),
         }
     }
-
-    /// Records that a node has received the whole bundle.
-    pub fn record_served(&self, run: &str, node: &str, bundle: &str) {
-        if let Some(entry) = self.0.lock().get_mut(run) {
-            let key = (node.to_owned(), bundle.to_owned());
-            *entry.served.entry(key).or_default() += 1;
-        }
-    }
-}
-
-/// Compares in constant time for tokens of the same length.
-fn is_same(expected: &str, given: &str) -> bool {
-    let pairs = expected.bytes().zip(given.bytes());
-    let different = pairs.fold(0, |different, (a, b)| different | (a ^ b));
-    expected.len() == given.len() && std::hint::black_box(different) == 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const RUN: &str = "abc123";
+
+    fn token(errand: Errand<'_>) -> String {
+        carrier_token("secret", RUN, errand)
+    }
+
     #[test]
-    fn each_node_may_fetch_a_bundle_once_and_only_during_its_delivery() {
+    fn a_bundle_may_be_fetched_only_during_its_delivery() {
         let auth = Arc::new(NodeAuth::default());
-        let guard = auth.register("abc123", "secret");
-        let token = carrier_token("secret");
-        let fetch = |token: &str, node: &str| auth.authorize_fetch("abc123", token, node, "b1");
-        assert_eq!(fetch(&token, "n1"), Err(FetchError::NotDelivered));
-        let grant = auth.grant_bundles("abc123", ["b1".to_owned()]);
-        assert_eq!(fetch("secret", "n1"), Err(FetchError::Unauthorized));
-        assert_eq!(fetch(&token, "n1"), Ok(()));
-        // An incomplete download may be repeated; a complete one may not.
-        assert_eq!(fetch(&token, "n1"), Ok(()));
-        auth.record_served("abc123", "n1", "b1");
-        assert_eq!(fetch(&token, "n1"), Err(FetchError::AlreadyServed));
-        assert_eq!(fetch(&token, "n2"), Ok(()));
+        let guard = auth.register(RUN, "secret");
+        let own = token(Errand::Fetch { bundle: "b1" });
+        let fetch = |token: &str| auth.authorize_fetch(RUN, token, "b1");
+        assert_eq!(fetch(&own), Err(FetchError::NotDelivered));
+        let grant = auth.grant_bundles(RUN, ["b1".to_owned()]);
+        assert_eq!(fetch("secret"), Err(FetchError::Unauthorized));
+        assert_eq!(fetch(&own), Ok(()));
+        // An interrupted download is repeated.
+        assert_eq!(fetch(&own), Ok(()));
         drop(grant);
-        assert_eq!(fetch(&token, "n2"), Err(FetchError::NotDelivered));
-        assert!(auth.is_authorized("abc123", &token));
+        assert_eq!(fetch(&own), Err(FetchError::NotDelivered));
         drop(guard);
-        assert!(!auth.is_authorized("abc123", &token));
-        assert_eq!(fetch(&token, "n2"), Err(FetchError::Unauthorized));
+        assert_eq!(fetch(&own), Err(FetchError::Unauthorized));
+    }
+
+    #[test]
+    fn a_token_is_valid_for_its_own_errand_only() {
+        let auth = Arc::new(NodeAuth::default());
+        let _guard = auth.register(RUN, "secret");
+        let _other = auth.register("other1", "secret of another");
+        let errands = [
+            Errand::Fetch { bundle: "b1" },
+            Errand::Fetch { bundle: "b2" },
+            Errand::Collect { node: "n1" },
+            Errand::Collect { node: "n2" },
+            Errand::Watch,
+        ];
+        for own in errands {
+            for errand in errands {
+                let authorized = auth.is_authorized(RUN, &token(own), errand);
+                assert_eq!(authorized, own == errand, "{own:?} {errand:?}");
+            }
+            assert!(!auth.is_authorized("other1", &token(own), own));
+            assert!(!auth.is_authorized("nobody", &token(own), own));
+        }
+        for wrong in ["", "secret", "0"] {
+            assert!(!auth.is_authorized(RUN, wrong, Errand::Watch));
+        }
     }
 }

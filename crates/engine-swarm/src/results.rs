@@ -29,9 +29,14 @@ pub(crate) async fn pass_to(
     wanted: Vec<Member>,
     receiver: Arc<dyn ResultsReceiver>,
 ) -> Result<Fetched, SwarmError> {
+    let placed = wanted.iter().filter_map(|one| {
+        let node = one.node.clone()?;
+        Some((one.source, node))
+    });
+    let (run_id, placed) = (&run.state.run, placed.collect());
     let _guard = core
         .ingest
-        .expect_results(&run.state.run, Arc::clone(&receiver));
+        .expect_results(run_id, Arc::clone(&receiver), placed);
     let manager = with_retries(&*receiver, || core.swarm.manager()).await?;
     let mut nodes: BTreeMap<String, Vec<Member>> = BTreeMap::new();
     for one in wanted {

@@ -1,20 +1,22 @@
-//! The routes for carriers, mounted by the Director. They are not part of its public API and may change with any
-//! version, because carriers and Director always have the same version. Each request carries the token of its run.
+//! The routes for carriers, served by the Director on a port of their own. They are not part of its public API and may
+//! change with any version, because carriers and Director always have the same version. Each request carries the token
+//! of its errand, which is checked before the body is read. Other requests are refused as unauthorized.
 
 mod bundle;
 mod refusal;
 
-use crate::carrier_endpoint::{CarrierEndpoint, NodeSample, RequestError};
+use crate::carrier_endpoint::{CarrierEndpoint, ContainerSample, NodeSample, RequestError};
 use crate::self_check::{READY_PATH, READY_PREFIX};
-use atq_engine::{Bundles, Source};
+use atq_engine::{Bundles, RefusedRequest};
 use atq_node_protocol::load::{ContainerLoad, Load};
 use atq_task::spec::shorten;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::middleware::map_response;
-use axum::response::Response;
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use futures_util::{StreamExt, TryStreamExt};
@@ -29,8 +31,7 @@ use time::OffsetDateTime;
 const NOW: HeaderName = HeaderName::from_static("x-atq-now");
 /// The node that sends the request.
 const NODE: HeaderName = HeaderName::from_static("x-atq-node");
-/// Size limit of a usage sample in bytes; a container takes some hundred. The body is read before the token is
-/// checked.
+/// Size limit of a usage sample in bytes; a container takes some hundred.
 const USAGE_BYTES: usize = 1 << 20;
 
 /// State of the routes. Cheap to clone.
@@ -55,6 +56,9 @@ pub(crate) fn router(
             "/carrier/{run}/load",
             post(load).layer(DefaultBodyLimit::max(USAGE_BYTES)),
         )
+        .method_not_allowed_fallback(unknown)
+        .fallback(unknown)
+        .layer(from_fn(describe_refusal))
         .layer(map_response(add_time))
         .with_state(RouteState {
             inbound,
@@ -67,6 +71,31 @@ async fn add_time(mut response: Response) -> Response {
     let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
     if let Ok(now) = HeaderValue::from_str(&now.to_string()) {
         response.headers_mut().insert(NOW, now);
+    }
+    response
+}
+
+/// A request that no carrier sends.
+async fn unknown() -> Refusal {
+    Refusal::Carrier(RequestError::Unauthorized)
+}
+
+/// The refusal of a path or query that no carrier sends. Others must not learn more than from a wrong token.
+fn unauthorized<E>(_: E) -> Refusal {
+    Refusal::Carrier(RequestError::Unauthorized)
+}
+
+/// Adds a [`RefusedRequest`] to the response to an unauthorized request.
+async fn describe_refusal(request: Request, next: Next) -> Response {
+    let described = format!("{} {}", request.method(), request.uri().path());
+    let node = node(request.headers());
+    let mut response = next.run(request).await;
+    if let Some(refusal::Unauthorized(reason)) = response.extensions_mut().remove() {
+        response.extensions_mut().insert(RefusedRequest {
+            request: shorten(&described),
+            node,
+            reason,
+        });
     }
     response
 }
@@ -86,21 +115,27 @@ struct ResultsQuery {
 /// A tar of the results of a container; with a problem, the body is ignored.
 async fn results(
     State(state): State<RouteState>,
-    Path((run, source)): Path<(String, String)>,
-    Query(query): Query<ResultsQuery>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    query: Result<Query<ResultsQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    let token = token(&headers)?.to_owned();
+    let Path((run, source)) = path.map_err(unauthorized)?;
+    let (token, node) = (token(&headers)?.to_owned(), node(&headers));
     let inbound = state.inbound;
+    inbound.check_results(&run, &token, &node, &source)?;
+    let Query(query) = query.map_err(unauthorized)?;
     if let Some(problem) = query.problem.filter(|problem| !problem.is_empty()) {
-        inbound.record_missing_results(&run, &token, &source, &problem)?;
+        inbound.record_missing_results(&run, &token, &node, &source, &problem)?;
         return Ok(StatusCode::NO_CONTENT);
     }
     let tar = body.into_data_stream().map_err(io::Error::other).boxed();
     // Runs in a separate task, so that the received part is kept even when the sender disconnects.
-    let received =
-        tokio::spawn(async move { inbound.receive_results(&run, &token, &source, tar).await });
+    let received = tokio::spawn(async move {
+        inbound
+            .receive_results(&run, &token, &node, &source, tar)
+            .await
+    });
     match received.await {
         Ok(received) => received?,
         Err(error) => match error.try_into_panic() {
@@ -115,20 +150,31 @@ async fn results(
 /// Records the CPU usage of a node.
 async fn load(
     State(state): State<RouteState>,
-    Path(run): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    Json(load): Json<Load>,
-) -> Result<StatusCode, Refusal> {
-    let named = |one: ContainerLoad| Source::parse(&one.source).map(|source| (source, one.percent));
+    request: Request,
+) -> Result<StatusCode, Response> {
+    let refused = |refusal: Refusal| refusal.into_response();
+    let Path(run) = path.map_err(unauthorized).map_err(refused)?;
+    let token = token(&headers).map_err(refused)?;
+    if !state.inbound.may_report_usage(&run, token) {
+        return Err(refused(Refusal::Carrier(RequestError::Unauthorized)));
+    }
+    let read = Json::<Load>::from_request(request, &()).await;
+    let Json(load) = read.map_err(IntoResponse::into_response)?;
+    let container = |one: ContainerLoad| ContainerSample {
+        source: one.source,
+        id: one.id,
+        percent: one.percent,
+    };
     let sample = NodeSample {
         node: node(&headers),
         processors: load.cpus,
         percent: load.node_percent,
-        containers: load.containers.into_iter().filter_map(named).collect(),
+        containers: load.containers.into_iter().map(container).collect(),
     };
-    state
-        .inbound
-        .record_usage(&run, token(&headers)?, &sample)?;
+    let recorded = state.inbound.record_usage(&run, token, &sample);
+    recorded.map_err(|error| refused(error.into()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -141,7 +187,7 @@ fn token(headers: &HeaderMap) -> Result<&str, Refusal> {
         .ok_or(Refusal::Carrier(RequestError::Unauthorized))
 }
 
-/// The node of the carrier.
+/// The node that the sender claims to be.
 fn node(headers: &HeaderMap) -> String {
     let node = headers.get(NODE).and_then(|value| value.to_str().ok());
     shorten(node.unwrap_or_default())

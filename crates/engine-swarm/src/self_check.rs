@@ -16,24 +16,30 @@ const MAX_RESPONSE: usize = 200;
 /// Identifies the Director behind a URL.
 #[async_trait]
 pub trait SelfCheck: Send + Sync + 'static {
-    /// The id of the Director that answers at `url`, or a description of the problem that follows the URL: "refused
-    /// the connection".
-    async fn director_at(&self, url: &str) -> Result<String, String>;
+    /// The id of the Director that answers at `url` and proves itself by `certificate` (PEM), or a description of the
+    /// problem that follows the URL: "refused the connection".
+    async fn director_at(&self, url: &str, certificate: &str) -> Result<String, String>;
 }
 
-/// The check over HTTP.
+/// The check over HTTPS.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HttpSelfCheck;
 
 #[async_trait]
 impl SelfCheck for HttpSelfCheck {
-    async fn director_at(&self, url: &str) -> Result<String, String> {
-        let client =
-            client(url).map_err(|error| format!("cannot be requested: {}", root_cause(&error)))?;
+    async fn director_at(&self, url: &str, certificate: &str) -> Result<String, String> {
+        let client = client(certificate)
+            .map_err(|error| format!("cannot be requested: {}", root_cause(&error)))?;
         let response = client.get(format!("{url}{READY_PATH}")).send().await;
         let mut response = response.map_err(|error| match error.is_timeout() {
             true => format!("does not answer within {} s", TIMEOUT.as_secs()),
-            false => format!("does not answer: {}", root_cause(&error)),
+            false => {
+                let cause = root_cause(&error);
+                match cause.contains("certificate") {
+                    true => format!("does not lead to this Director's `nodePort`: {cause}"),
+                    false => format!("does not answer: {cause}"),
+                }
+            }
         })?;
         let status = response.status();
         let mut text = Vec::new();
@@ -52,20 +58,16 @@ impl SelfCheck for HttpSelfCheck {
     }
 }
 
-/// Uses no proxy, like the carriers. The machine's certificates are read for `https` only, because they may be
-/// missing.
-fn client(url: &str) -> Result<reqwest::Client, reqwest::Error> {
-    let builder = reqwest::Client::builder()
+/// Uses no proxy and trusts only this certificate, like the carriers.
+fn client(certificate: &str) -> Result<reqwest::Client, reqwest::Error> {
+    let certificate = reqwest::Certificate::from_pem(certificate.as_bytes())?;
+    reqwest::Client::builder()
         .no_proxy()
         .dns_resolver(atq_resolver::SystemResolver)
         .timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none());
-    match url.starts_with("https:") {
-        true => builder.build(),
-        false => builder
-            .tls_certs_only(Vec::<reqwest::Certificate>::new())
-            .build(),
-    }
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_certs_only([certificate])
+        .build()
 }
 
 /// A check without a network.
@@ -102,7 +104,7 @@ pub mod fake {
 
     #[async_trait]
     impl SelfCheck for FakeSelfCheck {
-        async fn director_at(&self, url: &str) -> Outcome {
+        async fn director_at(&self, url: &str, _: &str) -> Outcome {
             let mut inner = self.0.lock();
             inner.1.push(url.to_owned());
             inner.0.clone()

@@ -7,6 +7,7 @@ use atq_engine::contract::{Fixture, run_suite};
 use atq_engine_swarm::discovery::HttpDiscovery;
 use atq_engine_swarm::docker::DockerSwarm;
 use atq_engine_swarm::fake::{FakeSwarm, Leftovers, NoBundles, engine, settings};
+use atq_engine_swarm::node_door::fake::FakeDoor;
 use atq_engine_swarm::self_check::HttpSelfCheck;
 use atq_engine_swarm::{Ports, SharedLists, SwarmEngine, SwarmSettings};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ async fn a_real_swarm_passes_the_contract() {
         swarm: Arc::new(SharedLists::new(Arc::new(docker), director)),
         discovery: Arc::new(HttpDiscovery::new().unwrap()),
         self_check: Arc::new(HttpSelfCheck),
+        node_door: Arc::new(FakeDoor::default()),
         bundles: Arc::new(NoBundles),
     };
     let engine = Arc::new(SwarmEngine::new(settings, ports, notes.path()));

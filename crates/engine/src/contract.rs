@@ -76,6 +76,7 @@ impl TestRun {
         let queued = Record {
             seq: 1,
             at: Timestamp(1),
+            by: None,
             event: Event::Queued {
                 run: run.to_owned(),
                 token: format!("token-of-{run}"),
@@ -94,6 +95,7 @@ impl TestRun {
         let record = Record {
             seq: self.state.seq + 1,
             at: Timestamp(1),
+            by: None,
             event,
         };
         self.state = machine::next(self.state.clone(), &record)

@@ -77,6 +77,10 @@ pub trait Engine: Send + Sync + 'static {
     /// All nodes of the cluster.
     async fn nodes(&self) -> Result<Vec<Node>, EngineError>;
 
+    /// Makes the Director reachable for programs of earlier runs that are still on the nodes. Called once at start, in
+    /// the background.
+    async fn reconnect(&self) {}
+
     /// The tokens for joining the cluster.
     async fn join_tokens(&self) -> Result<JoinTokens, EngineError>;
 

@@ -47,7 +47,7 @@ pub use error::EngineError;
 pub use log::{LogLine, LogLines, LogQuery, LogStream};
 pub use machine::{ImageDigests, Machine};
 pub use member::{Member, Phase, Source};
-pub use node::{JoinTokens, Node, Owned, Status};
+pub use node::{JoinTokens, Node, Owned, RefusedRequest, Status};
 pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
 pub use results::{ResultsReceiver, Stop, Tar};
 pub use role::Role;

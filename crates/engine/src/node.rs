@@ -37,6 +37,18 @@ pub struct Node {
     pub ready: bool,
 }
 
+/// A request that an engine's routes for programs on nodes refused, because its sender is not authorized. An extension
+/// of the response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRequest {
+    /// Method and path; paths have no secrets.
+    pub request: String,
+    /// The node that the sender claims to be; empty without one.
+    pub node: String,
+    /// The reason, as a sentence.
+    pub reason: String,
+}
+
 /// An object created by a Director, from its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owned {

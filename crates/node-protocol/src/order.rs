@@ -113,8 +113,12 @@ impl Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fetch {
-    /// URL of the Director, for example `http://10.77.0.1:8080`.
+    /// URL of the Director, for example `https://10.77.0.1:8081`.
     pub url: String,
+    /// Certificate of the Director's authority in PEM, the only one that the carrier trusts. `None` in orders of earlier
+    /// versions: the carrier uses the certificates of its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// The run that needs the bundle.
     pub run: String,
     /// The bundle's id.
@@ -180,6 +184,10 @@ pub struct Remove {
 pub struct Collect {
     /// URL of the Director.
     pub url: String,
+    /// Certificate of the Director's authority in PEM, the only one that the carrier trusts. `None` in orders of earlier
+    /// versions: the carrier uses the certificates of its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// The run of the containers.
     pub run: String,
     /// The containers; those on other nodes are ignored.
@@ -203,6 +211,10 @@ pub struct Container {
 pub struct Watch {
     /// URL of the Director.
     pub url: String,
+    /// Certificate of the Director's authority in PEM, the only one that the carrier trusts. `None` in orders of earlier
+    /// versions: the carrier uses the certificates of its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// The run whose containers are reported.
     pub run: String,
     /// Interval between samples, in seconds.
@@ -235,10 +247,12 @@ mod tests {
     }
 
     fn orders() -> [Order; 5] {
-        let (url, run) = ("http://10.77.0.1:8080".to_owned(), "a1b2c3".to_owned());
+        let (url, run) = ("https://10.77.0.1:8081".to_owned(), "a1b2c3".to_owned());
+        let certificate = Some("-----BEGIN CERTIFICATE-----\nMII=\n".to_owned());
         [
             Order::Fetch(Fetch {
                 url: url.clone(),
+                certificate: certificate.clone(),
                 run: run.clone(),
                 bundle: "0123456789abcdef0123456789abcdef".to_owned(),
                 limits: ArchiveLimits {
@@ -254,6 +268,7 @@ mod tests {
             }),
             Order::Collect(Collect {
                 url: url.clone(),
+                certificate: certificate.clone(),
                 run: run.clone(),
                 containers: vec![Container {
                     id: "abc".to_owned(),
@@ -263,6 +278,7 @@ mod tests {
             }),
             Order::Watch(Watch {
                 url,
+                certificate,
                 run: run.clone(),
                 seconds: 2,
             }),
@@ -297,7 +313,8 @@ mod tests {
             (Work::Watch, r#"{"url":"http://d","run":"r"}"#),
         ];
         for (work, text) in old {
-            Order::from_json(work, text).unwrap();
+            let order = Order::from_json(work, text).unwrap();
+            assert!(!order.to_json().contains("certificate"));
         }
     }
 

@@ -265,6 +265,7 @@ impl Orchestrator {
             let record = Record {
                 seq: state.seq + 1,
                 at: self.shared.clock.now(),
+                by: None,
                 event: Event::Failed { failure },
             };
             // A task with an outcome cannot fail any more.

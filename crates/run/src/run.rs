@@ -115,9 +115,14 @@ impl Run {
     /// # Errors
     /// When the event is not allowed in the current state, which is a bug.
     pub(super) async fn record(&mut self, event: Event) -> Result<(), IllegalEvent> {
+        let by = match event {
+            Event::Stopped => self.requester().await,
+            _ => None,
+        };
         let record = Record {
             seq: self.state.seq + 1,
             at: self.shared.clock.now(),
+            by,
             event,
         };
         let after = machine::next(self.state.clone(), &record)?;
@@ -131,6 +136,16 @@ impl Run {
         log(&self.spec, &record);
         self.state = after;
         Ok(())
+    }
+
+    /// Name of the client that requested the end of the run, if it was identified.
+    async fn requester(&self) -> Option<String> {
+        let store = &self.shared.store;
+        let read = store.read_task(&self.spec.name, Store::requester).await;
+        read.unwrap_or_else(|error| {
+            tracing::warn!(task = %self.spec.name, %error, "the client that ends the run is unknown");
+            None
+        })
     }
 
     /// Updates the status of the workers for the API, until the evidence is kept.

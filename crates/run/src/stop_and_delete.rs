@@ -57,6 +57,8 @@ pub struct StopOptions {
     pub key: Option<Key>,
     /// Whether containers are killed without grace period.
     pub force: bool,
+    /// Name of the client, if it was identified.
+    pub by: Option<String>,
 }
 
 impl Orchestrator {
@@ -81,7 +83,7 @@ impl Orchestrator {
         if view.state.outcome.is_none() || options.force && !view.state.is_done() {
             check_key(&view, options.key.as_ref())?;
             let desired = Desired::Stopped.by_force(options.force);
-            self.request(name, desired).await?;
+            self.request(name, desired, options.by.clone()).await?;
         }
         Ok(view)
     }
@@ -114,7 +116,7 @@ impl Orchestrator {
             check_key(&view, options.key.as_ref())?;
         }
         let desired = Desired::Deleted.by_force(options.force);
-        self.request(name, desired).await?;
+        self.request(name, desired, options.by.clone()).await?;
         let deadline = Deadline::after(DELETE_TIMEOUT);
         // The current driver may have ended just before the request reached it; the next one starts with the
         // request.
@@ -143,13 +145,21 @@ impl Orchestrator {
         }
     }
 
-    async fn request(&self, name: &TaskName, desired: Desired) -> Result<(), StoreError> {
+    async fn request(
+        &self,
+        name: &TaskName,
+        desired: Desired,
+        by: Option<String>,
+    ) -> Result<(), StoreError> {
         let store = &self.shared.store;
         // `None`: the task was deleted in between.
         let Some(task) = store.read_task(name, Store::load_state).await? else {
             return Ok(());
         };
-        let Some(stored) = store.set_desired(name, task.desired.and(desired)).await? else {
+        let Some(stored) = store
+            .set_desired_by(name, task.desired.and(desired), by)
+            .await?
+        else {
             return Ok(());
         };
         if let Some(active) = self.active.lock().get(name) {

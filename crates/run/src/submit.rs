@@ -130,6 +130,7 @@ impl Orchestrator {
         let first = Record {
             seq: 1,
             at: self.arrival(),
+            by: None,
             event: queued(terms.clone()),
         };
         if let Some(stored) = self.shared.store.create(&spec, &first).await? {

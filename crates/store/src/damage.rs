@@ -4,7 +4,7 @@
 use super::panics::catch_panic;
 use super::{
     Store, StoreError, brief_key, brief_value, desired_key, encode, event_key, event_prefix,
-    spec_key, state_key, values,
+    requester_key, spec_key, state_key, values,
 };
 use atq_task::event::Record;
 use atq_task::machine;
@@ -151,7 +151,8 @@ impl Store {
         for key in db.scan_prefix(event_prefix(name)).keys() {
             values::remove(&db, &mut batch, &key?)?;
         }
-        for key in [spec_key, brief_key, state_key, desired_key].map(|key| key(name)) {
+        for key in [spec_key, brief_key, state_key, desired_key, requester_key].map(|key| key(name))
+        {
             values::remove(&db, &mut batch, key.as_bytes())?;
         }
         Ok(batch)
@@ -168,7 +169,7 @@ fn task_of(key: &[u8]) -> Option<String> {
     let slash = key.iter().position(|byte| *byte == b'/')?;
     let (kind, rest) = (&key[..slash], &key[slash + 1..]);
     let name = match kind {
-        b"spec" | b"brief" | b"state" | b"wish" => rest,
+        b"spec" | b"brief" | b"state" | b"wish" | b"by" => rest,
         b"event" => rest.get(..rest.len().checked_sub(EVENT_TAIL)?)?,
         _ => return None,
     };

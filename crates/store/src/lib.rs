@@ -2,13 +2,14 @@
 //!
 //! - [`Store`]: creates tasks, appends events, and returns definitions, states and histories;
 //! - [`Stored`], [`StoredState`]: a task as it is stored; [`StoreError`]: failed operations;
-//! - [`Exported`], [`Checked`], [`Damage`]: export, import and check of a store.
+//! - [`Exported`], [`Checked`], [`Damage`]: export, import and check of a store;
+//! - [`Store::tokens`], [`Store::write_tokens`]: the tokens of clients.
 //!
 //! The crate alone depends on `sled`. It must not depend on an engine, on HTTP or on the driver.
 //!
 //! # Layout
 //!
-//! One sled tree, so that one batch is atomic. Values are JSON.
+//! One sled tree for all tasks, so that one batch is atomic. Values are JSON.
 //!
 //! | key | value | writer |
 //! | --- | --- | --- |
@@ -16,11 +17,14 @@
 //! | `spec/<task>` | the definition, with its secrets | the API, once |
 //! | `brief/<task>` | the definition without environments, for lists; absent if it is hardly smaller, and in stores of earlier versions | the API, once |
 //! | `wish/<task>` | the desired state ([`Desired`]) | the API |
+//! | `by/<task>` | name of the client that ends the run; absent if it was not identified | the API |
 //! | `event/<task>/<seq>` | an event of the history; `seq` as 8 bytes, big-endian, so that keys sort by it | the task's driver |
 //! | `state/<task>` | the fold of the history, cached | the task's driver |
 //! | `part/<key>/<number>` | a part of a value above 4 KiB (`values`); the number as 4 bytes, big-endian | as the value |
 //!
 //! A task's name has no `/`, so no key is a prefix of another task's key.
+//!
+//! A second tree, `tokens`, has the tokens of clients by their ids.
 //!
 //! # Crashes
 //!
@@ -48,6 +52,7 @@ mod rescue;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod threads;
+mod tokens;
 mod transfer;
 mod values;
 mod watch;
@@ -262,7 +267,21 @@ impl Store {
         name: &TaskName,
         desired: Desired,
     ) -> Result<Option<Desired>, StoreError> {
+        self.set_desired_by(name, desired, None).await
+    }
+
+    /// As [`Store::set_desired`], by this client. The first client that ends a run is stored.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub async fn set_desired_by(
+        &self,
+        name: &TaskName,
+        desired: Desired,
+        by: Option<String>,
+    ) -> Result<Option<Desired>, StoreError> {
         let (task, key) = (spec_key(name), desired_key(name));
+        let requester = requester_key(name);
         self.writing(WriteKind::Event, move |store| {
             let _lock = store.writing.lock();
             if !store.db()?.contains_key(&task)? {
@@ -271,7 +290,12 @@ impl Store {
             // An unreadable value is replaced.
             let present: Desired = store.read(&key).ok().flatten().unwrap_or_default();
             let desired = present.max(desired);
-            store.db()?.insert(&key, encode(&desired)?)?;
+            let mut batch = sled::Batch::default();
+            batch.insert(key.as_bytes(), encode(&desired)?);
+            if let Some(by) = by.filter(|_| present == Desired::Run && desired != Desired::Run) {
+                batch.insert(requester.as_bytes(), encode(&by)?);
+            }
+            store.db()?.apply_batch(batch)?;
             store.sync()?;
             Ok(Some(desired))
         })
@@ -467,6 +491,10 @@ fn brief_key(name: &TaskName) -> String {
 
 fn desired_key(name: &TaskName) -> String {
     format!("wish/{name}")
+}
+
+fn requester_key(name: &TaskName) -> String {
+    format!("by/{name}")
 }
 
 fn state_key(name: &TaskName) -> String {

@@ -3,7 +3,7 @@
 use super::panics::catch_panic;
 use super::{
     Store, StoreError, Stored, StoredState, brief, brief_key, desired_key, event_key, event_prefix,
-    records, spec_key, state_key,
+    records, requester_key, spec_key, state_key,
 };
 use atq_task::event::Record;
 use atq_task::spec::{TaskName, TaskSpec};
@@ -51,6 +51,14 @@ impl Store {
             let desired = self.read(&desired_key(name))?.unwrap_or_default();
             Ok(Some(StoredState { state, desired }))
         })
+    }
+
+    /// Name of the client that ends the run of this task, if it was identified.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn requester(&self, name: &TaskName) -> Result<Option<String>, StoreError> {
+        self.read(&requester_key(name))
     }
 
     /// Calls `read` unless the task is known to be damaged, and reports damage that it finds.

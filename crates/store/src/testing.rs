@@ -48,6 +48,7 @@ impl Store {
         let record = Record {
             seq: 999,
             at: Timestamp(1999),
+            by: None,
             event: Event::Stopped,
         };
         let value = encode(&record).unwrap();

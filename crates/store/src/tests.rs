@@ -4,6 +4,7 @@
 mod broken;
 mod damage;
 mod full;
+mod tokens;
 mod transfer;
 
 use super::*;
@@ -48,6 +49,7 @@ fn record(seq: u64, event: Event) -> Record {
     Record {
         seq,
         at: Timestamp(1000 + seq),
+        by: None,
         event,
     }
 }

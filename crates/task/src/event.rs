@@ -16,6 +16,9 @@ pub struct Record {
     pub seq: u64,
     /// Time of the recording.
     pub at: Timestamp,
+    /// Name of the client that caused the event, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// The event.
     #[serde(flatten)]
     pub event: Event,

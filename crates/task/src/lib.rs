@@ -22,7 +22,7 @@
 //!     token: "secret".to_owned(),
 //!     terms: Terms::default(),
 //! };
-//! let history = [Record { seq: 1, at: Timestamp(0), event: queued }];
+//! let history = [Record { seq: 1, at: Timestamp(0), by: None, event: queued }];
 //! let state = fold(&history)?;
 //! assert_eq!(decide(&state, &spec, Desired::Run), Action::Perform(Step::Queued));
 //! assert_eq!(decide(&state, &spec, Desired::Stopped), Action::Record(Event::Stopped));

@@ -241,7 +241,10 @@ fn apply(state: &mut State, record: &Record) {
             state.failure = Some(failure);
             end(state, record, Outcome::Errored);
         }
-        Event::Stopped => end(state, record, Outcome::Stopped),
+        Event::Stopped => {
+            state.stopped_by = record.by.clone();
+            end(state, record, Outcome::Stopped);
+        }
         Event::Forced => state.forced = true,
         Event::EvidenceKept {
             workers,

@@ -228,6 +228,9 @@ pub struct State {
     pub outcome: Option<Outcome>,
     /// The failure, if the outcome is `errored`.
     pub failure: Option<Failure>,
+    /// Name of the client that stopped the run, if it was identified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<String>,
     /// The last lines of a master that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,

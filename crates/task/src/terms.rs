@@ -17,6 +17,9 @@ pub struct Terms {
     /// The key of the invocation that started the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
+    /// Name of the client that started the run, if it was identified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
 }
 
 impl Terms {

@@ -9,7 +9,8 @@ usage: atq-load-test.sh run TASK [OPTION...]
 
 Needs sh, curl and jq. TASK is a definition in JSON.
 
-  --url URL            URL of the Director (default: ATQ_URL, else http://127.0.0.1:8080)
+  --url URL            URL of the Director, or unix:///PATH of its socket (default: ATQ_URL, else the socket
+                       /run/atq/atq.sock if it can be written, else http://127.0.0.1:8080)
   --bundle ZIP         bundle for the services without `fileid` (a directory requires the program zip)
   --criterion TEXT     adds a criterion, for example 'p95 < 500ms'
   --set FIELD=VALUE    sets a field, for example worker.replicas=5; VALUE is parsed as JSON unless the field is text
@@ -28,9 +29,13 @@ SIGTERM, SIGINT and SIGHUP stop the task, unless another client started it with 
   2  the command line, or a file, cannot be used  7  the test is inconclusive
   3  the test tool failed                         8  the Director rejected the request
   4  the test could not be run                    9  the Director does not respond
+                                                 10  access denied: no valid token, or its role is not sufficient
 
 environment:
   ATQ_URL          see --url
+  ATQ_TOKEN        token of the Director (`atq_<id>_<secret>`); no option takes it, because arguments are visible in the
+                   list of processes
+  ATQ_TOKEN_FILE   file with the token, if ATQ_TOKEN is not set
   ATQ_IDEMPOTENCY_KEY  key of this run (default: random); with a key, stop only affects a task started with the same key
   ATQ_CA           trusted certificates (PEM): the Director's own, or its CA's
   ATQ_POLL         seconds between two polls of the task (2)
@@ -51,16 +56,42 @@ note() { printf '%s\n' "$*" >&2; }
 
 # ---------------------------------------------------------------- HTTP
 
-# Runs curl with the settings of the URL. User and password are in a private file, because arguments are visible in the
-# list of processes.
+# Runs curl with the settings of the URL. The token, user and password are in a private file, because arguments are visible
+# in the list of processes.
 request() {
   set -- -K "$DIR/curlrc" "$@"
   curl "$@"
 }
 
-# Removes user and password from the URL, so that no message can disclose them, and writes the settings for curl.
+# Stores the header with the token in a private file. `sh -x` does not show it.
+read_token() {
+  : >"$DIR/token"
+  [ -n "${ATQ_TOKEN:+set}${ATQ_TOKEN_FILE:+set}" ] || return 0
+  from=ATQ_TOKEN
+  [ -n "${ATQ_TOKEN:+set}" ] || from=$ATQ_TOKEN_FILE
+  if (
+    { set +x; } 2>/dev/null
+    if [ -n "${ATQ_TOKEN:-}" ]; then token=$ATQ_TOKEN; else token=$(cat -- "$ATQ_TOKEN_FILE") || exit 2; fi
+    token=$(printf %s "$token" | tr -d ' \t\r\n')
+    printf '%s\n' "$token" | LC_ALL=C grep -Eqx 'atq_[0-9a-f]{10}_[A-Za-z0-9_-]{43}' || exit 1
+    printf '%s' "$token" >"$DIR/token"
+  ) 2>"$DIR/io"; then :; else
+    [ ! -s "$DIR/io" ] || die 2 "the token file \`$from\` cannot be read" "$(tail -n 1 "$DIR/io")"
+    die 2 "\`$from\` does not contain a token of a Director" \
+      "a token has the form \`atq_<id>_<secret>\`; was it copied completely?"
+  fi
+  unset ATQ_TOKEN
+}
+
+# Removes user and password from the URL, so that no message can disclose them, and writes the settings for curl. The token
+# is only written for the given URL, not for that of a redirect. With user and password, which are for a proxy, it has a
+# header of its own.
 set_url() {
-  URL=${1%/} user=
+  URL=${1%/} user= socket=
+  case $URL in
+    unix:///*) socket=$(decoded "${URL#unix://}") URL=http://localhost ;;
+    unix:*) die 2 "\`$URL\` is not the URL of a Director" "for example unix:///run/atq/atq.sock" ;;
+  esac
   case $URL in
     *://*@*)
       user=${URL#*://}
@@ -70,8 +101,15 @@ set_url() {
       URL=${URL%%://*}://${URL##*@}
       ;;
   esac
+  SHOWN=${socket:+unix://}${socket:-$URL}
   {
     [ -z "$user" ] || printf 'user = "%s"\n' "$(decoded "$user" | sed 's/[\\"]/\\&/g')"
+    [ -z "$socket" ] || printf 'unix-socket = "%s"\n' "$(printf %s "$socket" | sed 's/[\\"]/\\&/g')"
+    if [ -s "$DIR/token" ] && [ -z "${2:-}" ]; then
+      if [ -n "$user" ]; then printf 'header = "X-Atq-Token: '; else printf 'header = "Authorization: Bearer '; fi
+      cat "$DIR/token"
+      printf '"\n'
+    fi
     # A proxy would resolve localhost to itself.
     case ${URL#*://} in
       localhost | localhost[:/]* | 127.* | \[::1\]*) echo 'noproxy = "*"' ;;
@@ -117,7 +155,14 @@ follow_redirect() {
   case $URL:$TO in https:*:http:*) return 1 ;; esac
   new=${TO%"$path"} from=${URL#*://} to=${TO#*://}
   # Credentials are only sent to the original host.
-  if [ "${from%%/*}" = "${to%%/*}" ]; then URL=$new; else set_url "$new"; fi
+  if [ "${from%%/*}" = "${to%%/*}" ] && [ "${URL%%:*}" = "${new%%:*}" ]; then
+    URL=$new
+    [ -n "$socket" ] || SHOWN=$new
+  else
+    # Other hosts cannot be reached through the socket.
+    [ -z "$socket" ] || return 1
+    set_url "$new" redirected
+  fi
 }
 
 # call_with_retry SECONDS METHOD PATH CURL-ARGS...: for idempotent calls. Makes three attempts if the server is busy or
@@ -154,13 +199,25 @@ reason() {
     { head -c 300 "$DIR/body" | tr '\n' ' ' | grep .; } || echo "no reason given"
 }
 
+# check_access DESCRIPTION: exits if the Director has denied access.
+check_access() {
+  case $STATUS in
+    401) die 10 "$1: access denied (401): $(reason)" "set ATQ_TOKEN to a valid token of the Director at \`$SHOWN\`" ;;
+    403) ! jq -e '.code == "forbidden"' "$DIR/body" >/dev/null 2>&1 || die 10 "$1: access denied (403): $(reason)" \
+      "ask an administrator of the Director for a token with this role" ;;
+  esac
+}
+
 # check DESCRIPTION: exits unless the last call succeeded.
 check() {
+  check_access "$1"
   case $STATUS in
     2??) ;;
-    000) die 9 "$1: the Director at \`$URL\` does not respond: $(cat "$DIR/curl")" "is it running there? See --url" ;;
-    3??) die 4 "$1: \`$URL\` redirects to \`$TO\`, which is not a Director" "set the Director's URL with --url" ;;
-    404) absent || die 8 "$1: the 404 of \`$URL\` is not from a Director" "is a proxy in between? $(reason)"
+    421) die 8 "$1: the Director rejected it ($STATUS): $(reason)" \
+      "add the host of the URL to \`allowedHosts\` in the configuration of the Director, or use an IP address" ;;
+    000) die 9 "$1: the Director at \`$SHOWN\` does not respond: $(cat "$DIR/curl")" "is it running there? See --url" ;;
+    3??) die 4 "$1: \`$SHOWN\` redirects to \`$TO\`, which is not a Director" "set the Director's URL with --url" ;;
+    404) absent || die 8 "$1: the 404 of \`$SHOWN\` is not from a Director" "is a proxy in between? $(reason)"
       die 8 "$1: the Director rejected it (404): $(reason)" ;;
     4??) die 8 "$1: the Director rejected it ($STATUS): $(reason)" ;;
     *) die 4 "$1: the Director returned $STATUS: $(reason)" ;;
@@ -312,6 +369,7 @@ poll() {
   call 30 GET "/task/$NAME"
   case $STATUS in
     200 | 500) jq -e '.id and .status' "$DIR/body" >/dev/null 2>&1 && cp "$DIR/body" "$DIR/now.json" ;;
+    401 | 403) check_access "the task \`$NAME\` may still run" && return 1 ;;
     404) ! absent || die 6 "the task \`$NAME\` was removed while it ran" && return 1 ;;
     *) return 1 ;;
   esac
@@ -337,7 +395,7 @@ await_end() {
       print_step
       ! has_ended || return 0
     elif [ $(($(now) - last_response)) -ge "${ATQ_PATIENCE:-60}" ]; then
-      die 9 "the Director at \`$URL\` does not respond any more (${STATUS}): $(cat "$DIR/curl")" "the task \`$NAME\` may still run"
+      die 9 "the Director at \`$SHOWN\` does not respond any more (${STATUS}): $(cat "$DIR/curl")" "the task \`$NAME\` may still run"
     fi
     [ "$(now)" -lt "$end" ] || return 1
     pause
@@ -621,6 +679,11 @@ run() {
   exit "$code"
 }
 
+default_url() {
+  socket=/run/atq/atq.sock
+  if [ -S "$socket" ] && [ -w "$socket" ]; then echo "unix://$socket"; else echo http://127.0.0.1:8080; fi
+}
+
 main() {
   COMMAND=${1:-}
   case $COMMAND in
@@ -631,14 +694,15 @@ main() {
   for program in curl jq; do
     command -v "$program" >/dev/null || die 2 "\`$program\` is missing" "for example: apt-get install curl jq"
   done
-  URL=${ATQ_URL:-http://127.0.0.1:8080}
+  URL=${ATQ_URL:-}
   TASK='' BUNDLE='' NAME='' RESULTS='' JUNIT='' REPLACE='' STARTED='' ATTACHED='' LAST_STEP='' MISSING='' LIMIT=86400 COUNT=0
   KEY=${ATQ_IDEMPOTENCY_KEY:-}
   DIR=$(umask 077 && mktemp -d)
   trap 'rm -rf "$DIR"' EXIT
   trap on_signal TERM INT HUP
   options "$@"
-  set_url "$URL"
+  read_token
+  set_url "${URL:-$(default_url)}"
   [ "$COMMAND" = run ] && run
   NAME=$TASK
   valid_name "$NAME" || die 2 "\`$NAME\` is not the name of a task"

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socketserver
 import subprocess
 import tempfile
 import threading
@@ -18,6 +19,8 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parent.parent / "atq-load-test.sh"
 DEFINITION = {"name": "small", "master": {"alias": "m"}, "worker": {"alias": "w", "fileid": "other"}}
+SECRET = "S3cretS3cretS3cretS3cretS3cretS3cretS3cretS3c"[:43]
+TOKEN = f"atq_01020304ff_{SECRET}"
 PASS = {"status": "finished", "step": "done", "verdict": "pass"}
 CRITERIA = {"criteria": [
     {"criterion": "p95 < 500ms", "holds": False, "seen": '612 ms of "<all>"', "wanted": "< 500 ms"},
@@ -44,7 +47,7 @@ class Director:
         self.put = put or [(200, {"id": "small", "status": "initializing"})]
         self.upload = upload
         self.existing = existing
-        self.calls, self.bodies, self.users, self.files = [], [], [], {}
+        self.calls, self.bodies, self.users, self.tokens, self.files = [], [], [], [], {}
         self.queries, self.keys = {}, []
         self.stopped = threading.Event()
         self.polled = threading.Event()
@@ -97,6 +100,7 @@ def handler(director):
                 director.keys.append(self.headers.get("Idempotency-Key"))
             director.bodies.append(body)
             director.users.append(self.headers.get("Authorization", ""))
+            director.tokens.append(self.headers.get("X-Atq-Token", ""))
             status, response = director.respond(self.command, self.path, self.headers.get("Accept", ""))
             if status is None:
                 return  # Closes the connection without a response.
@@ -129,6 +133,27 @@ def serving(director):
         server.server_close()
 
 
+class SocketServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+@contextlib.contextmanager
+def serving_socket(director, path):
+    class Handler(handler(director)):
+        def address_string(self):
+            return "socket"
+
+    server = SocketServer(str(path), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield "unix://" + str(path).replace(" ", "%20")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 class Client(unittest.TestCase):
     def setUp(self):
         self.held = tempfile.TemporaryDirectory()
@@ -139,6 +164,7 @@ class Client(unittest.TestCase):
         self.write(DEFINITION)
 
     unreachable_after = "0"
+    environment = {}
     command = [SCRIPT]
     path = os.environ["PATH"]
 
@@ -155,7 +181,7 @@ class Client(unittest.TestCase):
 
     def start(self, url, *arguments):
         environment = {"PATH": self.path, "http_proxy": os.environ.get("http_proxy", ""), "ATQ_URL": url, "ATQ_POLL": "0.05", "ATQ_PATIENCE": self.unreachable_after,
-                       "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8"}
+                       "TMPDIR": str(self.temporary), "LC_ALL": "C.UTF-8", **self.environment}
         return subprocess.Popen([*self.command, *arguments], cwd=self.dir, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=restore_signals)
 
@@ -437,6 +463,114 @@ class Outputs(Client):
         Xml.parse(self.dir / "j.xml")
 
 
+class Access(Client):
+    """The token: how it is sent, and that no output contains it."""
+
+    # Shows every command, like `sh -x` of a pipeline.
+    def setUp(self):
+        super().setUp()
+        self.command = [*(["sh", "-x", SCRIPT] if self.command == [SCRIPT] else [self.command[0], "-x", SCRIPT])]
+        self.environment = {"ATQ_TOKEN": TOKEN}
+
+    def call(self, director, *arguments):
+        code = super().call(director, *arguments)
+        self.assertIn("+ ", self.err)
+        self.assertNotIn(SECRET, self.out + self.err)
+        return code
+
+    def test_a_token_is_sent_with_every_request_and_never_shown(self):
+        director = Director()
+        director.files = {("report", ""): (200, {})}
+        self.assertEqual(self.run_task(director, "--results", "out"), 0, self.err)
+        self.assertEqual(set(director.users), {f"Bearer {TOKEN}"})
+        self.assertEqual(set(director.tokens), {""})
+        for file in (self.dir / "out").iterdir():
+            self.assertNotIn(SECRET.encode(), file.read_bytes())
+
+    def test_no_process_has_the_token_as_argument(self):
+        director = Director([{"status": "started", "step": "running"}])
+        seen = []
+        respond = director.respond
+
+        def spy(*request):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen.append(path.read_bytes())
+            return respond(*request)
+
+        director.respond = spy
+        self.assertEqual(self.run_task(director, "--timeout", "1s"), 5, self.err)
+        self.assertTrue(any(b"curl" in line for line in seen))
+        self.assertFalse(any(SECRET.encode() in line for line in seen))
+
+    def test_a_token_file_is_read(self):
+        (self.dir / "token").write_text(TOKEN + "\n")
+        self.environment = {"ATQ_TOKEN_FILE": "token"}
+        director = Director()
+        self.assertEqual(self.run_task(director), 0, self.err)
+        self.assertEqual(set(director.users), {f"Bearer {TOKEN}"})
+
+    def test_a_malformed_token_is_a_usage_error_before_any_request(self):
+        for token in (SECRET, f"atq_x_{SECRET}", TOKEN[:-1], f'{TOKEN}"', "Bearer " + TOKEN):
+            self.environment = {"ATQ_TOKEN": token}
+            director = Director()
+            self.assertEqual(self.run_task(director), 2, self.err)
+            self.assertIn("`ATQ_TOKEN` does not contain a token", self.err)
+            self.assertEqual(director.calls, [])
+        self.environment = {"ATQ_TOKEN_FILE": "/no/such/file"}
+        self.assertEqual(self.run_task(Director()), 2, self.err)
+        self.assertIn("`/no/such/file` cannot be read", self.err)
+
+    def test_a_redirect_to_another_host_does_not_get_the_token(self):
+        (self.dir / "b.zip").write_bytes(b"PK")
+        director, redirector = Director(), RedirectingServer(307)
+        with serving(director) as redirector.to, serving(redirector) as url:
+            with self.start(url, "run", "task.json", "--bundle", "b.zip") as process:
+                _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertEqual(redirector.users, [f"Bearer {TOKEN}"])
+        self.assertEqual(set(director.users + director.tokens), {""})
+
+    def test_a_password_for_a_proxy_and_a_token_have_headers_of_their_own(self):
+        director = Director()
+        with serving(director) as url:
+            with self.start(url.replace("://", "://ci:pw@"), "run", "task.json") as process:
+                process.communicate(timeout=60)
+        self.assertEqual({base64.b64decode(a.removeprefix("Basic ")) for a in director.users}, {b"ci:pw"})
+        self.assertEqual(set(director.tokens), {TOKEN})
+
+    def test_denied_access_has_its_own_exit_code(self):
+        for status, code, hint in ((401, "unauthenticated", "set ATQ_TOKEN"), (403, "forbidden", "ask an administrator")):
+            director = Director(put=[(status, {"error": "the role runner is required", "code": code})])
+            self.assertEqual(self.run_task(director), 10, self.err)
+            self.assertIn("the role runner is required", self.err)
+            self.assertIn(hint, self.err)
+            self.assertFalse(director.stopped.is_set())
+        director = Director(put=[(403, {"error": "a page of another site", "code": "foreign_page"})])
+        self.assertEqual(self.run_task(director), 8, self.err)
+        director = Director(put=[(421, {"error": "not my name", "code": "foreign_host"})])
+        self.assertEqual(self.run_task(director), 8, self.err)
+        self.assertIn("allowedHosts", self.err)
+
+    def test_a_token_that_expires_during_the_test_ends_it_at_once(self):
+        director = Director([{"status": "started", "step": "running"}, (401, {"error": "expired", "code": "unauthenticated"})])
+        with self.with_unreachable_after("60"):
+            self.assertEqual(self.run_task(director), 10, self.err)
+        self.assertIn("may still run", self.err)
+
+    def test_a_unix_socket_is_used(self):
+        director = Director()
+        path = self.dir / "a b.sock"
+        with serving_socket(director, path) as url, self.start(url, "run", "task.json") as process:
+            out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertIn("PUT /task", director.calls)
+        with self.start(f"unix://{self.dir}/none.sock", "run", "task.json") as process:
+            out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 9, err)
+        self.assertIn(f"the Director at `unix://{self.dir}/none.sock` does not respond", err)
+
+
 class Gateways(Client):
     def test_a_busy_server_is_retried(self):
         director = Director(put=[(502, b"<h1>"), (429, b""), (200, {"id": "small", "status": "started"})])
@@ -539,6 +673,10 @@ class OutcomesOnBusybox(Busybox, Outcomes):
 
 
 class OutputsOnBusybox(Busybox, Outputs):
+    pass
+
+
+class AccessOnBusybox(Busybox, Access):
     pass
 
 

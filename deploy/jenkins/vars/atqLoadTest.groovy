@@ -22,16 +22,29 @@ private int execute(Map plan) {
     ]
     Integer code = null
     withEnv(environment) {
-        try {
-            code = sh(label: "load test ${plan.name}", returnStatus: true, script: plan.run)
-        } finally {
-            // No code: the build was aborted or the agent is lost. Unknown code: the program was killed.
-            if (!LoadTest.isKnown(code)) {
-                stop(plan)
+        withToken(plan) {
+            try {
+                code = sh(label: "load test ${plan.name}", returnStatus: true, script: plan.run)
+            } finally {
+                // No code: the build was aborted or the agent is lost. Unknown code: the program was killed.
+                if (!LoadTest.isKnown(code)) {
+                    stop(plan)
+                }
             }
         }
     }
     return code
+}
+
+/** Runs the body with the token in ATQ_TOKEN. Jenkins masks it in the log; no script contains it. */
+private void withToken(Map plan, Closure body) {
+    if (plan.credentialsId) {
+        withCredentials([string(credentialsId: plan.credentialsId, variable: 'ATQ_TOKEN')]) {
+            body()
+        }
+    } else {
+        body()
+    }
 }
 
 /** Stops the task if the program could not, for example because it was killed. */

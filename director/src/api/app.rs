@@ -1,5 +1,6 @@
 //! State of the handlers.
 
+use super::access::Access;
 use super::slots::Slots;
 use crate::config::Config;
 use atq_bundle_store::BundleStore;
@@ -12,6 +13,8 @@ use tokio::sync::watch;
 pub struct App {
     /// Management of tasks; also the access to bundles and the engine.
     pub orchestrator: Orchestrator,
+    /// The rules for access.
+    pub access: Access,
     /// The configuration.
     pub config: Arc<Config>,
     /// Whether the recovery of earlier tasks is complete.

@@ -1,6 +1,7 @@
 //! Request bodies.
 
 use super::error::RequestError;
+use atq_engine::RefusedRequest;
 use atq_task::spec::shorten;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::Request;
@@ -36,6 +37,8 @@ pub async fn drain_refused(request: Request, next: Next) -> Response {
         .run(Request::from_parts(parts, Body::from_stream(body.clone())))
         .await;
     let refused = response.status().is_client_error() || response.status().is_server_error();
+    // A sender without authorization must not keep its connection busy.
+    let refused = refused && response.extensions().get::<RefusedRequest>().is_none();
     if refused && !(expects_continue && body.is_untouched()) {
         // The response does not depend on the outcome.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, body.drain()).await;

@@ -1,5 +1,6 @@
 //! Bundles, under their name of 2018.
 
+use super::access::ChangeOf;
 use super::app::App;
 use super::detached::to_completion;
 use super::error::{ApiError, RequestError};
@@ -9,11 +10,11 @@ use super::{body, view};
 use atq_api_spec::bundle::{BundleDetails, Upload, UploadPayload};
 use atq_api_spec::error::Problem;
 use atq_bundle_store::{BundleError, Incoming, check_file_name};
-use axum::Json;
 use axum::extract::multipart::Field;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 
 /// Form field with the zip.
 const FILE: &str = "file";
@@ -44,7 +45,10 @@ const FILE: &str = "file";
         (status = 507, description = "`disk_full`: not enough free disk space.", content((Problem = "application/json"), (Problem = "application/atq.databind.upload+json")))
     )
 )]
-pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upload>, ApiError> {
+pub async fn upload(
+    State(app): State<App>,
+    request: Request,
+) -> Result<impl IntoResponse, ApiError> {
     let _slot = app.slots.bulk()?;
     let limit = app.bundles().limits().upload_bytes;
     let announced = body::content_length(request.headers()).unwrap_or(0);
@@ -63,9 +67,8 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Json<Upl
     }
     let (incoming, name) = file.ok_or(RequestError::NoFile)?;
     let uploaded = incoming.finish(&name).await?;
-    Ok(Json(Upload {
-        id: uploaded.id.to_string(),
-    }))
+    let id = uploaded.id.to_string();
+    Ok((Extension(ChangeOf(id.clone())), Json(Upload { id })))
 }
 
 /// Receives the file. Removes it when dropped early.

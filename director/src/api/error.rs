@@ -1,6 +1,10 @@
 //! Converts errors to responses. The only place with status codes of errors: one exhaustive match for each kind of
 //! error, so that the compiler reports a missing one.
 
+use crate::exchange::ExchangeError;
+use crate::tokens::{CreateError, TokenError};
+use atq_access::exchange::UseRefused;
+use atq_access::{HostError, Role};
 use atq_api_spec::MEDIA_PROBLEM;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::{FieldError, TaskRefused, TaskStatus};
@@ -14,7 +18,7 @@ use atq_store::StoreError;
 use atq_task::spec::{Fault, shorten};
 use axum::Json;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -105,6 +109,54 @@ pub enum RequestError {
     /// The body was not received in time.
     #[error("the body did not arrive within {0} s")]
     BodyTooSlow(u64),
+    /// The request addresses another host, or none.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A page of another site has caused the request.
+    #[error(
+        "a page of another site has sent this request\n(the headers `Origin` and `Sec-Fetch-Site` show it; set `publicUrl` if the Director is behind a proxy)"
+    )]
+    ForeignPage,
+    /// The request has a session cookie, but not the CSRF token of the session.
+    #[error(
+        "the request has no valid CSRF token\n(requests with a session cookie that change something need the header `X-Atq-Csrf`: see GET /session; requests with a token do not)"
+    )]
+    NoCsrf,
+    /// The operating system has no random bytes.
+    #[error("the operating system does not return random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+    /// The client is not identified: it has no credentials, or a token that is not accepted.
+    #[error("{}", unauthenticated(*.0))]
+    Unauthenticated(Option<TokenError>),
+    /// The request has several tokens.
+    #[error(
+        "the request has different tokens\n(send one token, in `Authorization: Bearer` or in `X-Atq-Token`)"
+    )]
+    Contradicting,
+    /// The role of the client does not suffice.
+    #[error("the role `{needed}` is required; `{name}` has the role `{role}`")]
+    Forbidden {
+        /// Name of the client.
+        name: String,
+        /// Its role.
+        role: Role,
+        /// The weakest role that suffices.
+        needed: Role,
+    },
+    /// The route was added without a permission; a bug.
+    #[error("the route has no permission")]
+    NoPermission,
+    /// Authentication is off, and the client is not at a Unix socket.
+    #[error(
+        "tokens are managed on the Director's machine while authentication is off\n(use `atq-director token`, or set `auth: tokens`)"
+    )]
+    AuthOff,
+    /// There is no such token, or it belongs to another client.
+    #[error("there is no token `{0}`\n(see GET /token)")]
+    NoToken(String),
+    /// A token with these properties cannot be created.
+    #[error("{0}")]
+    BadToken(String),
     /// Too many concurrent requests of this kind.
     #[error(
         "the Director is busy: {number} {what} in progress, which is the limit\n(try again later)"
@@ -115,6 +167,12 @@ pub enum RequestError {
         /// Their number.
         number: usize,
     },
+    /// Earlier tasks are not resumed yet.
+    #[error("the Director is starting and resumes earlier tasks")]
+    Starting,
+    /// JWTs are not exchanged.
+    #[error("there is no token exchange: {0}")]
+    NoExchange(&'static str),
     /// The Director is shutting down.
     #[error("the Director is shutting down")]
     ShuttingDown,
@@ -152,12 +210,31 @@ pub enum ApiError {
     /// The log lines are not available.
     #[error(transparent)]
     Logs(#[from] LogError),
+    /// A JWT is not exchanged.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A token was not created.
+    #[error(transparent)]
+    Token(#[from] CreateError),
     /// The stored evidence of a run cannot be read.
     #[error("cannot read the stored evidence: {0}")]
     Evidence(String),
+}
+
+fn unauthenticated(reason: Option<TokenError>) -> String {
+    let remedy = match reason {
+        Some(_) => "GET /token lists tokens with their expiry",
+        None => {
+            "send a token in the header `Authorization: Bearer <token>`; `atq-director token create` on the Director's machine creates the first one"
+        }
+    };
+    match reason {
+        Some(reason) => format!("{reason}\n({remedy})"),
+        None => format!("the request needs a token\n({remedy})"),
+    }
 }
 
 /// Status and stable code of an error.
@@ -166,12 +243,25 @@ type StatusAndCode = (StatusCode, &'static str);
 /// Value of `Retry-After` for a busy Director, in seconds.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
+/// Values of `WWW-Authenticate` (RFC 6750).
+const TOKEN_NEEDED: HeaderValue = HeaderValue::from_static("Bearer realm=\"atq\"");
+const INVALID_TOKEN: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"atq\", error=\"invalid_token\"");
+
 /// The response to a connection beyond the limit; its request is not read.
 pub const TOO_MANY_CONNECTIONS: &str = "HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/problem+json\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 204\r\n\r\n\
+    content-type: application/problem+json\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n\
+    retry-after: 5\r\nconnection: close\r\ncontent-length: 204\r\n\r\n\
     {\"error\":\"the Director is busy: too many connections\",\"code\":\"busy\",\"type\":\"about:blank\",\
     \"title\":\"Service Unavailable\",\"status\":503,\
     \"detail\":\"the Director is busy: too many connections (try again later)\"}";
+
+/// The response to a request without TLS on a port that uses TLS.
+pub const PLAIN_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
+    content-type: application/problem+json\r\nconnection: close\r\ncontent-length: 176\r\n\r\n\
+    {\"error\":\"this port uses https\",\"code\":\"https_required\",\"type\":\"about:blank\",\
+    \"title\":\"Bad Request\",\"status\":400,\
+    \"detail\":\"this port uses https (begin the URL with `https://`)\"}";
 
 /// Text for errors whose details are only logged.
 const INTERNAL: &str = "the Director failed; see its log";
@@ -192,7 +282,9 @@ impl ApiError {
             }
             Self::Logs(LogError::Store(error)) => of_store(error),
             Self::Logs(LogError::Closing) => of_request(&RequestError::ShuttingDown),
+            Self::Exchange(error) => of_exchange(error),
             Self::Store(error) => of_store(error),
+            Self::Token(error) => of_token(error),
             Self::Evidence(_) => (StatusCode::INTERNAL_SERVER_ERROR, "evidence_failed"),
         }
     }
@@ -218,6 +310,7 @@ impl ApiError {
             Self::Store(error)
             | Self::Remove(RemoveError::Store(error))
             | Self::Submit(SubmitError::Store(error))
+            | Self::Token(CreateError::Store(error))
             | Self::Control(ControlError::Store(error)) => Some(error),
             _ => None,
         }
@@ -246,8 +339,46 @@ fn of_request(error: &RequestError) -> StatusAndCode {
         E::ManyFiles => (StatusCode::BAD_REQUEST, "many_files"),
         E::BadQuery(_) => (StatusCode::BAD_REQUEST, "bad_query"),
         E::BadHeader { .. } => (StatusCode::BAD_REQUEST, "bad_header"),
+        E::Host(HostError::Foreign(_)) => (StatusCode::MISDIRECTED_REQUEST, "foreign_host"),
+        E::Host(_) => (StatusCode::BAD_REQUEST, "bad_host"),
+        E::ForeignPage => (StatusCode::FORBIDDEN, "foreign_page"),
+        E::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+        E::Contradicting => (StatusCode::BAD_REQUEST, "contradicting_credentials"),
+        E::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+        E::NoCsrf => (StatusCode::FORBIDDEN, "csrf"),
+        E::Random(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        E::NoPermission => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        E::AuthOff => (StatusCode::CONFLICT, "auth_off"),
+        E::NoToken(_) => (StatusCode::NOT_FOUND, "token_not_found"),
+        E::BadToken(_) => (StatusCode::BAD_REQUEST, "bad_token"),
         E::TokensHidden(_) => (StatusCode::SERVICE_UNAVAILABLE, "tokens_hidden"),
+        E::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        E::NoExchange(_) => (StatusCode::NOT_FOUND, "no_token_exchange"),
         E::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+    }
+}
+
+fn of_exchange(error: &ExchangeError) -> StatusAndCode {
+    match error {
+        ExchangeError::Wait(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
+        ExchangeError::Refused(_)
+        | ExchangeError::Used(UseRefused::OtherAddress | UseRefused::TooOften) => {
+            (StatusCode::FORBIDDEN, "exchange_refused")
+        }
+        ExchangeError::Used(UseRefused::Full) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        ExchangeError::NoKeys => (StatusCode::SERVICE_UNAVAILABLE, "keys_unavailable"),
+    }
+}
+
+/// Value of `Retry-After`; `None` if a repetition cannot help.
+fn retry_after(error: &ApiError) -> Option<HeaderValue> {
+    match error {
+        ApiError::Request(RequestError::Busy { .. })
+        | ApiError::Exchange(ExchangeError::NoKeys | ExchangeError::Used(UseRefused::Full)) => {
+            Some(RETRY_SECONDS)
+        }
+        ApiError::Exchange(ExchangeError::Wait(seconds)) => Some(HeaderValue::from(*seconds)),
+        _ => None,
     }
 }
 
@@ -295,6 +426,15 @@ fn of_bundle(error: &BundleError) -> StatusAndCode {
     }
 }
 
+fn of_token(error: &CreateError) -> StatusAndCode {
+    match error {
+        CreateError::Name(_) => (StatusCode::BAD_REQUEST, "bad_token"),
+        CreateError::TooMany => (StatusCode::CONFLICT, "too_many_tokens"),
+        CreateError::Random(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        CreateError::Store(error) => of_store(error),
+    }
+}
+
 /// For every error of the engine, the request was valid and may succeed later.
 fn of_engine(error: &EngineError) -> StatusAndCode {
     (StatusCode::SERVICE_UNAVAILABLE, error.code)
@@ -336,28 +476,44 @@ impl IntoResponse for ApiError {
             tracing::error!(code, error = %self, "request failed");
         }
         let text = self.text();
+        let retry_after = retry_after(&self);
         match self {
             Self::Refused { id, faults } => {
                 (status, Json(refused(id, text, code, faults))).into_response()
             }
-            Self::Request(RequestError::Busy { .. }) => {
+            Self::Request(RequestError::Unauthenticated(reason)) => {
                 let mut response = problem(status, code, text);
-                response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+                let challenge = match reason {
+                    Some(_) => INVALID_TOKEN,
+                    None => TOKEN_NEEDED,
+                };
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
                 response
             }
-            _ => problem(status, code, text),
+            _ => {
+                let mut response = problem(status, code, text);
+                if let Some(seconds) = retry_after {
+                    response.headers_mut().insert(RETRY_AFTER, seconds);
+                }
+                response
+            }
         }
     }
 }
 
-/// Marks responses whose body is a [`Problem`].
+/// Marks responses whose body is a [`Problem`] with this code.
 #[derive(Clone)]
-struct IsProblem;
+struct IsProblem(&'static str);
 
-fn problem(status: StatusCode, code: &str, text: String) -> Response {
+/// The code of an error, from its response.
+pub(super) fn error_code(response: &Response) -> Option<&'static str> {
+    response.extensions().get().map(|IsProblem(code)| *code)
+}
+
+fn problem(status: StatusCode, code: &'static str, text: String) -> Response {
     let body = Problem::new(status.as_u16(), &title(status), code, text);
     let mut response = (status, Json(body)).into_response();
-    response.extensions_mut().insert(IsProblem);
+    response.extensions_mut().insert(IsProblem(code));
     response
 }
 

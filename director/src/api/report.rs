@@ -16,7 +16,7 @@ use atq_task::event::Event;
 use atq_task::spec::TaskName;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONTENT_SECURITY_POLICY, VARY};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
@@ -125,9 +125,15 @@ async fn without_figures(app: &App, view: &View) -> Result<Report, ApiError> {
 fn respond(format: Format, report: Report) -> Response {
     let body = match format {
         Format::Json => Json(report).into_response(),
-        Format::Html => Html(page::html(&report)).into_response(),
+        Format::Html => {
+            // Only a header can forbid that other pages embed this one.
+            let policy = format!("{}; frame-ancestors 'none'", page::policy());
+            (
+                [(CONTENT_SECURITY_POLICY, policy)],
+                Html(page::html(&report)),
+            )
+                .into_response()
+        }
     };
-    // Labels come from result files: browsers must not guess another content type.
-    let headers = [(VARY, "accept"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (headers, body).into_response()
+    ([(VARY, "accept")], body).into_response()
 }

@@ -1,24 +1,31 @@
-//! All resources with their paths.
+//! All resources with their paths, and the permission that each of them requires.
 
+use super::access::{self, guard};
 use super::app::App;
+use super::door::{self, Door};
+use super::session::Browsers;
 use super::{
-    body, databind, error, events, health, logs, manifest, media, monitoring, openapi, report,
-    results, swarm, task,
+    body, databind, error, events, exchange, headers, health, logs, manifest, media, monitoring,
+    openapi, report, results, session, swarm, task, token,
 };
-use atq_api_spec::{MEDIA_SWARM, MEDIA_TASK, MEDIA_UPLOAD, MEDIA_UPLOADS};
-use axum::Router;
+use crate::exchange::Exchange;
+use atq_access::Permission;
+use atq_api_spec::{MEDIA_PROBLEM, MEDIA_SWARM, MEDIA_TASK, MEDIA_UPLOAD, MEDIA_UPLOADS};
 use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::uri::PathAndQuery;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::get;
+use axum::{Extension, Router};
+use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutBody;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
+const JSON: &str = "application/json";
 /// Base path, as in 2018.
 const BASE: &str = "/api";
 /// Idle timeout of a client within a request.
@@ -26,19 +33,29 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Path of Swagger UI.
 pub(super) const SWAGGER_UI: &str = "/swagger-ui";
 
-/// All routes of the Director, including those of the engine.
-pub fn router(app: App, engine_routes: Router) -> Router {
+/// All routes of the Director for its clients.
+pub fn router(app: App) -> Router {
+    let browsers = Browsers::new(&app.config, app.access.tokens().clone());
+    let access = app.access.clone().with(browsers.clone());
+    let door = Arc::new(Door::new(&app.config, access.clone()));
+    let exchange = Arc::new(Exchange::new(&app.config.token_exchange));
     let (routes, document) = resources().split_for_parts();
+    let public = || from_fn_with_state(Permission::Public, guard);
     let inner = routes
-        .merge(openapi::pages(document))
-        .merge(engine_routes.with_state(()))
+        .layer(Extension(exchange))
+        .merge(openapi::pages(document).layer(public()))
+        .merge(session::pages().layer(public()))
         .method_not_allowed_fallback(error::method_not_allowed)
         .fallback(error::unknown_path)
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(body::drain_refused))
         .layer(CatchPanicLayer::custom(error::crashed))
+        .layer(from_fn(access::require_guard))
+        .layer(Extension(access))
+        .layer(Extension(browsers))
         .with_state(app);
     // A service behind the fallback, because layers of a router run after routing.
+    let inner = inner.layer(from_fn(session::send_to_sign_in));
     let all = inner.map_request(|request| with_idle_timeout(canonical(request)));
     // Frequent probes bypass the layers of the other resources.
     let ping = get(monitoring::ping).fallback_service(all.clone());
@@ -46,44 +63,88 @@ pub fn router(app: App, engine_routes: Router) -> Router {
         .route("/monitoring/ping", ping.clone())
         .route("/api/monitoring/ping", ping)
         .fallback_service(all)
+        .layer(from_fn_with_state(door, door::check))
+        .layer(map_response(headers::protect))
 }
 
-/// The resources with their description.
+/// The resources with their description, by the permission that they require.
 pub(super) fn resources() -> OpenApiRouter<App> {
-    let vendor = |routes: OpenApiRouter<App>, media: &'static str| {
-        routes.layer(from_fn_with_state(media, media::vendor))
-    };
-    let tasks = OpenApiRouter::new()
-        .routes(routes!(task::create))
-        .routes(routes!(task::inspect, task::delete));
-    let additions = OpenApiRouter::new()
-        .routes(routes!(task::list))
-        .routes(routes!(events::events))
-        .routes(routes!(task::stop))
-        .routes(routes!(task::renew_lease))
-        .routes(routes!(logs::logs))
-        .routes(routes!(report::report))
-        .routes(routes!(results::results))
-        .routes(routes!(manifest::manifest))
-        .routes(routes!(databind::inspect, databind::delete))
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .layer(map_response(error::as_problem));
-    let upload = OpenApiRouter::new().routes(routes!(databind::upload));
-    let uploads = OpenApiRouter::new().routes(routes!(databind::list));
-    let swarm = OpenApiRouter::new().routes(routes!(swarm::status));
-    OpenApiRouter::with_openapi(openapi::base())
-        .routes(routes!(monitoring::ping))
-        .merge(vendor(swarm, MEDIA_SWARM))
-        .merge(vendor(upload, MEDIA_UPLOAD))
-        .merge(vendor(uploads, MEDIA_UPLOADS))
-        .merge(vendor(tasks, MEDIA_TASK))
-        .merge(additions)
+    use Permission::{Administer, Public, Read, Run};
+    let tasks = Media::Vendor(MEDIA_TASK);
+    Resources::new()
+        .add(Public, Media::Json, routes!(monitoring::ping))
+        .add(Public, Media::Problem, routes!(health::healthz))
+        .add(Public, Media::Problem, routes!(health::readyz))
+        .add(Public, Media::Problem, routes!(exchange::exchange))
+        .add(Run, tasks, routes!(task::create))
+        .add(Read, tasks, routes!(task::inspect))
+        .add(Run, tasks, routes!(task::delete))
+        .add(Read, Media::Problem, routes!(task::list))
+        .add(Read, Media::Problem, routes!(events::events))
+        .add(Run, Media::Problem, routes!(task::stop))
+        .add(Run, Media::Problem, routes!(task::renew_lease))
+        .add(Read, Media::Problem, routes!(logs::logs))
+        .add(Read, Media::Problem, routes!(report::report))
+        .add(Read, Media::Problem, routes!(results::results))
+        .add(Read, Media::Problem, routes!(manifest::manifest))
+        .add(Run, Media::Vendor(MEDIA_UPLOAD), routes!(databind::upload))
+        .add(Read, Media::Vendor(MEDIA_UPLOADS), routes!(databind::list))
+        .add(Read, Media::Problem, routes!(databind::inspect))
+        .add(Run, Media::Problem, routes!(databind::delete))
+        .add(
+            Administer,
+            Media::Vendor(MEDIA_SWARM),
+            routes!(swarm::status),
+        )
+        .add(Read, Media::Problem, routes!(session::current))
+        .add(Administer, Media::Problem, routes!(token::create))
+        // The handlers restrict clients that are not administrators to their own tokens.
+        .add(Read, Media::Problem, routes!(token::list))
+        .add(Read, Media::Problem, routes!(token::revoke))
+        .0
+}
+
+/// The media types of a resource.
+#[derive(Debug, Clone, Copy)]
+enum Media {
+    /// JSON, also for errors, as in 2018.
+    Json,
+    /// As [`Media::Json`], or this type on request.
+    Vendor(&'static str),
+    /// Errors are [`MEDIA_PROBLEM`]: resources added after 2018.
+    Problem,
+}
+
+/// Resources, each with a permission: there is no other way to add one.
+struct Resources(OpenApiRouter<App>);
+
+impl Resources {
+    fn new() -> Self {
+        Self(OpenApiRouter::with_openapi(openapi::base()))
+    }
+
+    /// Adds operations that require this permission.
+    fn add(self, permission: Permission, media: Media, routes: UtoipaMethodRouter<App>) -> Self {
+        let routes = OpenApiRouter::new().routes(routes);
+        let mut routes = routes.layer(from_fn_with_state(permission, guard));
+        let errors: &[&str] = match &media {
+            Media::Json => &[JSON],
+            Media::Vendor(kind) => &[JSON, kind],
+            Media::Problem => &[MEDIA_PROBLEM],
+        };
+        openapi::describe_access(routes.get_openapi_mut(), permission, errors);
+        let routes = match media {
+            Media::Json => routes,
+            Media::Vendor(kind) => routes.layer(from_fn_with_state(kind, media::vendor)),
+            Media::Problem => routes.layer(map_response(error::as_problem)),
+        };
+        Self(self.0.merge(routes))
+    }
 }
 
 /// Limits the idle time of a client within a request. Otherwise it could hold a connection, and the disk space of an
 /// upload, indefinitely.
-fn with_idle_timeout(request: Request) -> Request {
+pub(super) fn with_idle_timeout(request: Request) -> Request {
     match request.body().is_end_stream() {
         true => request,
         false => request.map(|body| Body::new(TimeoutBody::new(IDLE_TIMEOUT, body))),

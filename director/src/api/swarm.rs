@@ -2,6 +2,7 @@
 
 use super::app::App;
 use super::error::{ApiError, RequestError};
+use crate::config::Auth;
 use atq_api_spec::error::Problem;
 use atq_api_spec::swarm::{JoinTokens, SwarmDetails};
 use axum::Json;
@@ -9,8 +10,8 @@ use axum::extract::State;
 
 /// Describes the Swarm: returns its join tokens.
 ///
-/// While the Director listens beyond loopback, the tokens are returned only with `exposeJoinTokens: true` in its
-/// configuration: they allow adding machines to the Swarm.
+/// The tokens allow adding machines to the Swarm: with `auth: tokens` in the configuration of the Director, only an admin
+/// gets them.
 #[utoipa::path(
     get,
     path = "/swarm",
@@ -37,5 +38,9 @@ pub async fn status(State(app): State<App>) -> Result<Json<SwarmDetails>, ApiErr
 }
 
 fn may_show_tokens(app: &App) -> bool {
-    app.config.expose_join_tokens || app.config.bind.to_canonical().is_loopback()
+    let config = &app.config;
+    // With authentication, only admins get here.
+    config.auth == Auth::Tokens
+        || config.expose_join_tokens
+        || config.bind.to_canonical().is_loopback()
 }

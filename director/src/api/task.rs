@@ -1,11 +1,13 @@
 //! Tasks.
 
+use super::access::{ChangeOf, Routine};
 use super::app::App;
 use super::detached::to_completion;
 use super::error::{ApiError, RequestError, task_status};
 use super::path::TaskId;
 use super::query::{Query, unexpected};
 use super::{body, json, terms, view};
+use atq_access::Principal;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::{
     Lease, Task, TaskAccepted, TaskList, TaskPayload, TaskRefused, TaskStatus,
@@ -16,12 +18,12 @@ use atq_task::spec::TaskName;
 use atq_task::state;
 use atq_task::terms::Terms;
 use atq_task::timestamp::Timestamp;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use std::cmp::Reverse;
@@ -114,20 +116,23 @@ const STATUSES: [(&str, TaskStatus); 5] = [
 )]
 pub async fn create(
     State(app): State<App>,
+    Extension(client): Extension<Principal>,
     request: Request,
-) -> Result<Json<TaskAccepted>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let (parts, content) = request.into_parts();
     body::check_json(&parts.headers)?;
-    let terms = terms::read(&parts.uri, &parts.headers)?;
+    let terms = terms::read(&parts.uri, &parts.headers, &client)?;
     let key = terms.key.clone();
     let bytes = body::read(&parts.headers, content, MAX_DEFINITION).await?;
     let payload = json::parse(&bytes).map_err(RequestError::BadJson)?;
     let view = to_completion(submit(app, payload, terms)).await??;
-    Ok(Json(TaskAccepted {
-        id: view.spec.name.to_string(),
+    let id = view.spec.name.to_string();
+    let accepted = TaskAccepted {
+        id: id.clone(),
         status: view::status(&view),
         started_by: key.map(|key| view::started_by(&view, &key)),
-    }))
+    };
+    Ok((Extension(ChangeOf(id)), Json(accepted)))
 }
 
 async fn submit(app: App, payload: Value, terms: Terms) -> Result<Box<View>, ApiError> {
@@ -208,11 +213,12 @@ pub async fn inspect(
 )]
 pub async fn delete(
     State(app): State<App>,
+    Extension(client): Extension<Principal>,
     TaskId(name): TaskId,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let options = terms::stop_options(&uri, &headers)?;
+    let options = terms::stop_options(&uri, &headers, &client)?;
     to_completion(async move { app.orchestrator.delete_with(&name, &options).await }).await??;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -344,11 +350,12 @@ async fn parse_position(app: &App, text: &str) -> Result<Position, ApiError> {
 )]
 pub async fn stop(
     State(app): State<App>,
+    Extension(client): Extension<Principal>,
     TaskId(name): TaskId,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<(StatusCode, Json<Task>), ApiError> {
-    let options = terms::stop_options(&uri, &headers)?;
+    let options = terms::stop_options(&uri, &headers, &client)?;
     let stop = async move { app.orchestrator.stop_with(&name, &options).await };
     let view = to_completion(stop).await??;
     Ok((StatusCode::ACCEPTED, Json(view::task(&view))))
@@ -378,10 +385,11 @@ pub async fn renew_lease(
     State(app): State<App>,
     TaskId(name): TaskId,
     headers: HeaderMap,
-) -> Result<Json<Lease>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let key = terms::key(&headers)?;
     let view = app.orchestrator.renew_lease(&name, key.as_ref()).await?;
-    Ok(Json(view::lease(&view).unwrap_or_default()))
+    let lease = view::lease(&view).unwrap_or_default();
+    Ok((Extension(Routine), Json(lease)))
 }
 
 /// The task with this name.

@@ -3,6 +3,7 @@
 
 use super::error::RequestError;
 use super::query::Query;
+use atq_access::{Principal, Via};
 use atq_run::stop_and_delete::StopOptions;
 use atq_task::spec::shorten;
 use atq_task::terms::{Key, Terms};
@@ -19,24 +20,35 @@ const TIMEOUTS: RangeInclusive<Duration> =
 const LEASES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// The terms of a request with a definition.
-pub fn read(uri: &Uri, headers: &HeaderMap) -> Result<Terms, RequestError> {
+pub fn read(uri: &Uri, headers: &HeaderMap, client: &Principal) -> Result<Terms, RequestError> {
     let query = Query::read(uri, &["timeout", "lease"])?;
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Ok(Terms {
         timeout_ms: query.time("timeout", TIMEOUTS)?.map(millis),
         lease_ms: query.time("lease", LEASES)?.map(millis),
         key: key(headers)?,
+        created_by: actor(client),
     })
 }
 
 /// The options of a stop or delete request.
-pub fn stop_options(uri: &Uri, headers: &HeaderMap) -> Result<StopOptions, RequestError> {
+pub fn stop_options(
+    uri: &Uri,
+    headers: &HeaderMap,
+    client: &Principal,
+) -> Result<StopOptions, RequestError> {
     let query = Query::read(uri, &["force"])?;
     let force = query.choice("force", &[("true", true), ("false", false)])?;
     Ok(StopOptions {
         key: key(headers)?,
         force: force.unwrap_or_default(),
+        by: actor(client),
     })
+}
+
+/// Name of the client for records; `None` if it was not identified.
+fn actor(client: &Principal) -> Option<String> {
+    (client.via != Via::Nothing).then(|| client.name.clone())
 }
 
 /// The key of the client's invocation.

@@ -49,6 +49,8 @@ pub fn task(view: &View) -> Task {
         workers: view.workers.iter().map(worker).collect(),
         queue_position: view.queue_position,
         created_at: state.created_at.to_string(),
+        created_by: state.terms.created_by.clone(),
+        stopped_by: state.stopped_by.clone(),
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,
@@ -186,7 +188,7 @@ impl EventConverter {
         if let Event::StepStarted { step } = &record.event {
             self.step = *step;
         }
-        let (event, data) = name_and_data(&record.event);
+        let (event, data) = name_and_data(record);
         TaskEvent {
             id: record.seq,
             at: record.at.to_string(),
@@ -198,7 +200,8 @@ impl EventConverter {
 }
 
 /// Name and details of an event, without the token of the sidecar.
-fn name_and_data(event: &Event) -> (String, Value) {
+fn name_and_data(record: &Record) -> (String, Value) {
+    let event = &record.event;
     let mut stored = serde_json::to_value(event).unwrap_or_default();
     let name = stored["event"].as_str().unwrap_or_default().to_owned();
     let data = match event {
@@ -208,6 +211,10 @@ fn name_and_data(event: &Event) -> (String, Value) {
             terms,
         } => queued(run, terms),
         Event::DelayStarted { until } => json!({ "until": until.to_string() }),
+        Event::Stopped => match &record.by {
+            Some(by) => json!({ "stoppedBy": by }),
+            None => json!({}),
+        },
         _ => stored["data"].take(),
     };
     (name, if data.is_null() { json!({}) } else { data })
@@ -221,6 +228,9 @@ fn queued(run: &str, terms: &Terms) -> Value {
         if let Some(millis) = millis {
             data[name] = json!(millis);
         }
+    }
+    if let Some(by) = &terms.created_by {
+        data["createdBy"] = json!(by);
     }
     data
 }

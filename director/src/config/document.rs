@@ -327,6 +327,22 @@ impl<'a> Section<'a> {
         });
     }
 
+    /// The number of faults so far, in the whole file.
+    pub(super) fn faults(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// The source of a value that is not read yet.
+    pub(super) fn place(&self, key: &str) -> Origin {
+        let name = variable(&self.prefix, key);
+        let text = self.env.and_then(|env| env(&name));
+        if text.is_some_and(|text| !text.is_empty()) {
+            return Origin::Environment(name);
+        }
+        let found = self.entries.iter().find(|(name, _)| name == key);
+        found.map_or(Origin::Missing, |(_, located)| Origin::Line(located.line))
+    }
+
     /// Reports every key that was not read.
     pub(super) fn finish(&mut self) {
         for (key, located) in std::mem::take(&mut self.entries) {

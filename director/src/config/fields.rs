@@ -7,7 +7,8 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::document::{Value, expected};
-use super::{Delivery, LogFormat};
+use super::{Auth, Delivery, LogFormat};
+use atq_access::Role;
 
 pub(super) fn integer(value: &Value, least: u64, most: u64) -> Result<u64, String> {
     let number = match value {
@@ -103,9 +104,9 @@ pub(super) fn absolute(value: &Value) -> Result<PathBuf, String> {
     }
 }
 
-/// URL under which the nodes reach the Director, without the trailing slash.
+/// A URL, without the trailing slash.
 pub(super) fn url(value: &Value) -> Result<String, String> {
-    let what = "a URL like `http://10.0.0.1:8080`";
+    let what = "a URL like `https://10.0.0.1:8081`";
     let url = word(value)?;
     let rest = url
         .strip_prefix("http://")
@@ -125,12 +126,48 @@ pub(super) fn url(value: &Value) -> Result<String, String> {
     }
 }
 
+/// Host names: a list, or text with commas or blanks between them.
+pub(super) fn host_names(value: &Value) -> Result<Vec<String>, String> {
+    let what = "host names without a port, like `atq.example.com`";
+    let items = match value {
+        Value::List(items) => items.iter().map(|item| text(&item.value)).collect(),
+        value => text(value).map(|text| text.split([',', ' ']).collect::<Vec<_>>()),
+    };
+    let names = items.map_err(|_| expected(what, value))?;
+    let names = names.into_iter().filter(|name| !name.is_empty());
+    let is_part = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    names
+        .map(|name| match name.chars().all(is_part) {
+            true => Ok(name.to_owned()),
+            false => Err(expected(what, value)),
+        })
+        .collect()
+}
+
 pub(super) fn delivery(value: &Value) -> Result<Delivery, String> {
     match text(value)? {
         "push" => Ok(Delivery::Push),
         "shared" => Ok(Delivery::Shared),
         _ => Err(expected("`push` or `shared`", value)),
     }
+}
+
+pub(super) fn auth(value: &Value) -> Result<Auth, String> {
+    // In YAML 1.1, `off` without quotes is a boolean.
+    if *value == Value::Boolean(false) {
+        return Ok(Auth::Off);
+    }
+    match text(value)? {
+        "off" => Ok(Auth::Off),
+        "tokens" => Ok(Auth::Tokens),
+        _ => Err(expected("`off` or `tokens`", value)),
+    }
+}
+
+pub(super) fn role(value: &Value) -> Result<Role, String> {
+    let text = text(value)?;
+    let role = Role::ALL.into_iter().find(|role| role.as_str() == text);
+    role.ok_or_else(|| expected("`viewer`, `runner` or `admin`", value))
 }
 
 pub(super) fn address(value: &Value) -> Result<IpAddr, String> {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod exchange;
 mod logins;
 
 use insta::assert_snapshot;
@@ -40,6 +41,14 @@ fn smallest_file_has_the_documented_defaults() {
         discovery_image: "atq-discovery:dev".into(),
         discovery_host: None,
         advertise_url: None,
+        public_url: None,
+        allowed_hosts: Vec::new(),
+        auth: Auth::Off,
+        token_exchange: Vec::new(),
+        socket: None,
+        tls: None,
+        node_port: 8081,
+        node_bind: None,
         carrier_image: "atq-carrier:dev".into(),
         node_docker_socket: "/var/run/docker.sock".into(),
         delivery: Delivery::Push,
@@ -105,9 +114,44 @@ fn is_key(line: &str) -> bool {
 }
 
 #[test]
+fn an_address_beyond_loopback_requires_authentication() {
+    for open in ["0.0.0.0", "192.168.1.10", "'::'", "'::ffff:192.168.1.10'"] {
+        let fault = message(&format!("bind: {open}"));
+        assert!(fault.contains("`bind` (line 3) would let"), "{fault}");
+        assert!(message(&format!("auth: off\nbind: {open}")).contains("`bind` (line 4)"));
+        assert!(
+            with(&format!("bind: {open}\nauth: tokens")).is_ok(),
+            "{open}"
+        );
+    }
+    for own in ["127.0.0.1", "127.8.8.8", "'::1'", "'::ffff:127.0.0.1'"] {
+        assert!(with(&format!("bind: {own}")).is_ok(), "{own}");
+    }
+    let overridden = Config::parse(SMALL, env(&[("ATQ_BIND", "0.0.0.0")])).unwrap_err();
+    let text = overridden.to_string();
+    assert!(
+        text.contains("`bind` (from the variable `ATQ_BIND`)"),
+        "{text}"
+    );
+    let both = [("ATQ_BIND", "0.0.0.0"), ("ATQ_AUTH", "tokens")];
+    assert!(Config::parse(SMALL, env(&both)).is_ok());
+}
+
+#[test]
+fn authentication_is_off_or_by_tokens() {
+    for off in ["off", "'off'", "\"off\""] {
+        assert_eq!(with(&format!("auth: {off}")).unwrap().auth, Auth::Off);
+    }
+    assert_eq!(with("auth: tokens").unwrap().auth, Auth::Tokens);
+    for wrong in ["on", "none", "token"] {
+        assert!(message(&format!("auth: {wrong}")).contains("`auth` (line 3)"));
+    }
+}
+
+#[test]
 fn every_key_is_read() {
     let config = with(
-        "bind: 0.0.0.0\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\
+        "bind: 0.0.0.0\nauth: tokens\ndatadir: data\ndockerHost: tcp://10.0.0.1:2376\ndiscoveryImage: d:1\ndiscoveryHost: h\n\
          directorId: me-1\nmaxConcurrentTasks: 7\norchestrationTimeout: 90\nlimits: {uploadBytes: 1, unpackedBytes: 2, entries: 3, replicas: 4, resultsBytes: 5, logBytes: 70000, pids: 0, stopGracePeriod: 60, connections: 100}\n\
          retention: {tasks: 0, taskAge: 12h, evidenceBytes: 5, bundleAge: 90}\n\
          subnetPool: 192.168.0.0/16\nexposeJoinTokens: true\nlogFormat: json\n\
@@ -201,7 +245,7 @@ fn all_faults_at_once() {
       `bind` (line 3) must be an IP address like `127.0.0.1` or `0.0.0.0`, found `localhost`
       `limits.uploadbytes` (line 5) is unknown: did you mean `limits.uploadBytes`?
       `limits.entries` (line 6) must be a whole number from 1 to 10000000, found `many`
-      `zzz` (line 7) is unknown: expected one of `port`, `glusterpath`, `limits`, `retention`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `advertiseUrl`, `carrierImage`, `nodeDockerSocket`, `delivery`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
+      `zzz` (line 7) is unknown: expected one of `port`, `glusterpath`, `limits`, `retention`, `images`, `registryAuth`, `bind`, `datadir`, `dockerHost`, `discoveryImage`, `discoveryHost`, `advertiseUrl`, `publicUrl`, `allowedHosts`, `auth`, `tokenExchange`, `socket`, `socketGroup`, `socketRole`, `tls`, `nodePort`, `nodeBind`, `carrierImage`, `nodeDockerSocket`, `delivery`, `directorId`, `maxConcurrentTasks`, `orchestrationTimeout`, `subnetPool`, `exposeJoinTokens`, `logFormat`, `dockerConfig`
     the smallest valid file:
       port: 8080
       glusterpath: /var/lib/atq/bundles
@@ -431,4 +475,20 @@ fn invalid_urls_and_relative_paths_are_faults() {
     }
     assert!(with("nodeDockerSocket: docker.sock").is_err());
     assert!(with("delivery: pull").is_err());
+}
+
+#[test]
+fn host_names_are_a_list_or_text_and_have_no_port() {
+    let hosts =
+        |value: &str| with(&format!("allowedHosts: {value}")).map(|config| config.allowed_hosts);
+    assert_eq!(hosts("[a.example, b]").unwrap(), ["a.example", "b"]);
+    assert_eq!(hosts("a.example, b").unwrap(), ["a.example", "b"]);
+    assert!(hosts("[]").unwrap().is_empty());
+    for bad in ["[\"a:80\"]", "http://a", "[5]", "\"*\"", "{a: b}"] {
+        let error = hosts(bad).unwrap_err();
+        assert!(
+            error.to_string().contains("`allowedHosts`"),
+            "{bad}: {error}"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use crate::fixture::{Director, IMAGE, payload};
 use atq_engine::Role;
 use atq_engine_swarm::fake::FakeSwarm;
-use atq_engine_swarm::plan::carrier_token;
+use atq_engine_swarm::plan::{Errand, carrier_token};
 use atq_task::spec::TaskName;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -386,7 +386,7 @@ async fn the_error_without_results_names_their_directory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn carriers_upload_results_and_usage_with_the_token_of_their_run() {
+async fn carriers_upload_results_and_usage_with_the_tokens_of_their_errands() {
     let director = Director::new().await;
     let master = director.swarm.image(IMAGE).in_role(Role::Master);
     master
@@ -400,28 +400,37 @@ async fn carriers_upload_results_and_usage_with_the_token_of_their_run() {
         .until("carried", |task| task["status"] == "started")
         .await;
     let state = director.state("carried").await;
-    let send = async |method: &str, path: &str, token: &str, body: &'static str| {
+    let send = async |method: &str, path: &str, token: &str, body: &str| {
         let request = Request::builder()
             .method(method)
             .uri(format!("/carrier/{}/{path}", state.run))
+            .header("host", "127.0.0.1")
             .header("authorization", format!("Bearer {token}"))
             .header("x-atq-node", "node-1")
             .header("content-type", "application/json")
-            .body(Body::from(body));
-        let answer = director.send(request.unwrap()).await;
+            .body(Body::from(body.to_owned()));
+        let answer = director.send_to_carriers(request.unwrap()).await;
         assert!(answer.headers.contains_key("x-atq-now"));
         answer.status.as_u16()
     };
-    let own = carrier_token(&state.token);
-    let load = r#"{"at":1,"cpus":4,"nodePercent":50.0,"containers":[{"id":"c","source":"worker.1","percent":100.0}]}"#;
-    assert_eq!(send("POST", "load", &own, load).await, 204);
-    assert_eq!(send("POST", "load", "wrong", load).await, 401);
+    let token = |errand| carrier_token(&state.token, &state.run, errand);
+    let (own, watch) = (
+        token(Errand::Collect { node: "node-1" }),
+        token(Errand::Watch),
+    );
+    let container = director.container("worker", 1).await;
+    let load = json!({
+        "at": 1, "cpus": 4, "nodePercent": 50.0,
+        "containers": [{"id": container, "source": "worker.1", "percent": 100.0}],
+    })
+    .to_string();
+    assert_eq!(send("POST", "load", &watch, &load).await, 204);
+    assert_eq!(send("POST", "load", "wrong", &load).await, 403);
     assert_eq!(send("PUT", "results/master.1", &own, "").await, 409);
     director
         .until("carried", |task| task["step"] == "collect")
         .await;
-    assert_eq!(send("PUT", "results/master.1", "wrong", "").await, 401);
-    assert_eq!(send("PUT", "results/worker.99", &own, "").await, 409);
+    assert_eq!(send("PUT", "results/master.1", "wrong", "").await, 403);
     // The step starts a moment before results are accepted.
     let taken = async {
         loop {
@@ -433,6 +442,7 @@ async fn carriers_upload_results_and_usage_with_the_token_of_their_run() {
     };
     let taken = tokio::time::timeout(Duration::from_secs(5), taken).await;
     assert_eq!(taken.unwrap(), 400);
+    assert_eq!(send("PUT", "results/worker.99", &own, "").await, 403);
     assert_eq!(
         send("PUT", "results/master.1?problem=disk", &own, "").await,
         204
@@ -440,7 +450,7 @@ async fn carriers_upload_results_and_usage_with_the_token_of_their_run() {
     director
         .until("carried", |task| task["step"] == "done")
         .await;
-    assert_eq!(send("PUT", "results/master.1", &own, "").await, 401);
+    assert_eq!(send("PUT", "results/master.1", &own, "").await, 403);
     let evidence = &director.orchestrator.shared().evidence;
     let name = TaskName::parse("carried").unwrap();
     let usage = evidence

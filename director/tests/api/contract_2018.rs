@@ -73,20 +73,20 @@ async fn each_error_of_docker_has_its_own_message() {
 }
 
 #[tokio::test]
-async fn tokens_are_protected_beyond_loopback() {
-    let closed = Director::with("bind: 0.0.0.0\n").await.get("/swarm").await;
-    assert_eq!(closed.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(
-        closed.error().contains("`exposeJoinTokens: true`"),
-        "{}",
-        closed.error()
-    );
-    assert!(!closed.text().contains("SWMTKN"));
-    let open = Director::with("bind: 0.0.0.0\nexposeJoinTokens: true\n")
-        .await
-        .get("/swarm")
-        .await;
-    assert_eq!(open.status, StatusCode::OK);
+async fn join_tokens_are_shown_to_admins_only_when_clients_need_tokens() {
+    let director = Director::with("bind: 0.0.0.0\nauth: tokens\n").await;
+    let swarm = || request("GET", "/swarm", Body::empty());
+    let unknown = director.send(swarm()).await;
+    assert_eq!(unknown.status, StatusCode::UNAUTHORIZED);
+    assert!(!unknown.text().contains("SWMTKN"));
+    let runner = director.token("ci", atq_access::Role::Runner).await;
+    let refused = director.send_as(&runner, swarm()).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(!refused.text().contains("SWMTKN"));
+    let admin = director.token("ana", atq_access::Role::Admin).await;
+    let shown = director.send_as(&admin, swarm()).await;
+    assert_eq!(shown.status, StatusCode::OK);
+    assert!(shown.text().contains("SWMTKN"));
 }
 
 #[tokio::test]

@@ -1,13 +1,16 @@
 //! Fixture: a Director without a port, and requests to it.
 
 use async_trait::async_trait;
-use atq_director::api::{App, Slots, router};
+use atq_access::{Role, Token};
+use atq_director::api::{Access, App, Slots, carriers, router};
 use atq_director::config::Config;
+use atq_director::tokens::NewToken;
 use atq_director::{Ports, assemble};
-use atq_engine_swarm::Swarm;
 use atq_engine_swarm::discovery::{Discovery, DiscoveryError, Probe, Probed};
 use atq_engine_swarm::fake::FakeSwarm;
+use atq_engine_swarm::node_door::fake::FakeDoor;
 use atq_engine_swarm::self_check::fake::FakeSelfCheck;
+use atq_engine_swarm::{Swarm, SwarmTask};
 use atq_run::Orchestrator;
 use atq_task::spec::TaskName;
 use atq_task::state::State;
@@ -31,6 +34,9 @@ pub const SECRET: &str = "hunter2-is-secret";
 /// A Director.
 pub struct Director {
     pub router: Router,
+    pub access: Access,
+    /// The routes of the port for carriers.
+    pub carriers: Router,
     pub swarm: FakeSwarm,
     pub orchestrator: Orchestrator,
     pub recovered: watch::Sender<bool>,
@@ -99,20 +105,24 @@ impl Director {
             self_check: Arc::new(FakeSelfCheck::new("any")),
             swarm: Arc::new(swarm.clone()),
             discovery: Arc::new(FakeSidecars(swarm.clone())),
+            node_door: Some(Arc::new(FakeDoor::default())),
         };
-        let assembled = assemble(&config, ports, "127.0.0.1:8080".parse().unwrap()).unwrap();
+        let assembled = assemble(&config, ports).unwrap();
         let orchestrator = assembled.orchestrator;
         orchestrator.shared().health.wait_for_check().await;
         orchestrator.recover().await.unwrap();
         let (recovered, seen) = watch::channel(true);
         let app = App {
             orchestrator: orchestrator.clone(),
+            access: assembled.access.clone(),
             config: Arc::new(config),
-            recovered: seen,
+            recovered: seen.clone(),
             slots: Slots::default(),
         };
         Self {
-            router: router(app, assembled.engine_routes),
+            router: router(app),
+            carriers: carriers(assembled.engine_routes, seen, assembled.access.clone()),
+            access: assembled.access,
             swarm,
             orchestrator,
             recovered,
@@ -121,7 +131,16 @@ impl Director {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        Self::answer(&self.router, request).await
+    }
+
+    /// Sends a request to the port for carriers.
+    pub async fn send_to_carriers(&self, request: Request<Body>) -> Answer {
+        Self::answer(&self.carriers, request).await
+    }
+
+    async fn answer(router: &Router, request: Request<Body>) -> Answer {
+        let response = router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         Answer {
@@ -129,6 +148,37 @@ impl Director {
             headers,
             body,
         }
+    }
+
+    /// Sends a request with a token.
+    pub async fn send_as(&self, token: &str, mut request: Request<Body>) -> Answer {
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+        self.send(request).await
+    }
+
+    /// A token of a client with this name, valid until this time in seconds since the Unix epoch.
+    pub async fn token_until(&self, name: &str, role: Role, expires: Option<u64>) -> Token {
+        let new = NewToken {
+            name: name.to_owned(),
+            role,
+            expires,
+        };
+        self.access.tokens().create(new).await.unwrap().0
+    }
+
+    /// The text of a token that never expires.
+    pub async fn token(&self, name: &str, role: Role) -> String {
+        self.token_until(name, role, None).await.reveal()
+    }
+
+    /// The lines of the audit log.
+    pub async fn audit(&self) -> Vec<Value> {
+        self.access.audit().flush().await;
+        let text = std::fs::read_to_string(self.dir.path().join("data/audit.log")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     pub async fn call(&self, method: &str, path: &str) -> Answer {
@@ -175,6 +225,17 @@ impl Director {
         panic!("never as expected: {last:#}");
     }
 
+    /// Docker's id of the container of a role and slot.
+    pub async fn container(&self, role: &str, slot: u32) -> String {
+        let tasks = self.swarm.tasks(&Default::default()).await.unwrap();
+        let has_role =
+            |task: &SwarmTask| task.labels.get("com.atq.role").is_some_and(|r| r == role);
+        let task = tasks
+            .iter()
+            .find(|task| task.slot == slot && has_role(task));
+        task.unwrap().container_id.clone().unwrap()
+    }
+
     /// Number of files and directories below the bundles' directory, without the store's own.
     pub fn files(&self) -> usize {
         fn count(dir: &std::path::Path) -> usize {
@@ -193,6 +254,7 @@ pub fn request(method: &str, path: &str, body: Body) -> Request<Body> {
     Request::builder()
         .method(method)
         .uri(path)
+        .header(header::HOST, "127.0.0.1:8080")
         .body(body)
         .unwrap()
 }

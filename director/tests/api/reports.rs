@@ -17,7 +17,7 @@ fn jtl(millis: &[u64]) -> String {
 }
 
 /// A Director whose masters write these samples and end.
-async fn with_results(millis: &[u64]) -> Director {
+pub async fn with_results(millis: &[u64]) -> Director {
     let director = Director::new().await;
     let master = director.swarm.image(IMAGE).in_role(Role::Master);
     master
@@ -27,7 +27,7 @@ async fn with_results(millis: &[u64]) -> Director {
     director
 }
 
-async fn run(director: &Director, name: &str, criteria: Value) -> Value {
+pub async fn run(director: &Director, name: &str, criteria: Value) -> Value {
     let mut task = payload(name);
     task["criteria"] = criteria;
     let answer = director.put(&task).await;

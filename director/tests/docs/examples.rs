@@ -26,16 +26,26 @@ impl Surroundings for Anything {
 fn definitions_in_examples_are_valid() {
     let (mut parsed, mut definitions) = (0, 0);
     for (page, text) in blocks("json") {
-        let value: Value =
+        let mut value: Value =
             serde_json::from_str(&text).unwrap_or_else(|e| panic!("{page}: {e}: {text}"));
         parsed += 1;
         if value.get("worker").is_some() {
+            add_bundle(&mut value);
             TaskSpec::parse(&value, &Anything)
                 .unwrap_or_else(|faults| panic!("{page}: {faults:?}: {text}"));
             definitions += 1;
         }
     }
     assert!(parsed >= 10 && definitions >= 6, "{parsed} {definitions}");
+}
+
+/// Names a bundle in services without one, like `atq run --bundle`.
+fn add_bundle(definition: &mut Value) {
+    for service in ["worker", "master"] {
+        if let Some(fields) = definition[service].as_object_mut() {
+            fields.entry("fileid").or_insert("0".repeat(32).into());
+        }
+    }
 }
 
 #[test]
@@ -55,6 +65,10 @@ fn configurations_in_examples_are_valid() {
         if text.starts_with("port:") {
             Config::parse(&text, |_| None).unwrap_or_else(|e| panic!("{page}: {e}: {text}"));
             configurations += 1;
+        }
+        if text.starts_with("tokenExchange:") {
+            let whole = format!("port: 8080\nglusterpath: /x\n{text}");
+            Config::parse(&whole, |_| None).unwrap_or_else(|e| panic!("{page}: {e}: {text}"));
         }
     }
     assert!(

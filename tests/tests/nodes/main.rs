@@ -6,6 +6,7 @@
 
 mod bundle_delivery;
 mod docker_restart;
+mod isolation;
 mod node_loss;
 mod placement;
 
@@ -29,6 +30,9 @@ async fn a_swarm_of_three_nodes() -> Result<()> {
         .await?;
     runner
         .run("force-stopped", placement::force_stopped)
+        .await?;
+    runner
+        .run("containers isolated", isolation::containers_isolated)
         .await?;
     runner
         .run("manager drained", placement::manager_drained)

@@ -12,6 +12,7 @@ mod examples;
 mod failures;
 mod follow;
 mod gitlab;
+mod isolation;
 mod jmeter_figures;
 mod openapi_clients;
 mod readiness;

@@ -133,7 +133,8 @@ async fn a_second_director_on_the_same_data_refuses_to_start() -> Result<()> {
 async fn start_in(dir: &Path, port: u16, args: &[&str]) -> Result<Director> {
     let mut command = Command::new(binary()?);
     command.args(args);
-    Director::launch(command, dir, "127.0.0.1", port, "").await
+    let url = format!("http://127.0.0.1:{port}");
+    Director::launch(command, dir, &url, port, "").await
 }
 
 /// Waits until the log of a Director contains a text.

@@ -19,9 +19,9 @@ use std::time::Duration;
 static SERVICE: LazyLock<Declared> =
     LazyLock::new(|| Declared::of::<ServicePayload>().shown_as::<TaskService>());
 
-/// Reserved prefixes of labels, with their owners.
-const RESERVED_LABELS: [(&str, &str); 2] =
-    [("com.atq.", "the Director"), ("com.docker.", "Docker")];
+/// Reserved namespaces of labels, with their owners. Upper and lower case are the same: tools that compare labels
+/// without their case must not take a label of a user for one of the Director.
+const RESERVED_LABELS: [(&str, &str); 2] = [("com.atq", "the Director"), ("com.docker", "Docker")];
 
 /// An environment variable of a container. Its value may be a password: it never appears in
 /// `Debug` output, answers, events or log lines.
@@ -388,11 +388,18 @@ impl Reader<'_> {
             );
             return self.fault(&field.path, why);
         }
-        if let Some((prefix, owner)) = RESERVED_LABELS
-            .into_iter()
-            .find(|(prefix, _)| key.starts_with(prefix))
-        {
-            let why = format!("cannot be set; labels that start with `{prefix}` belong to {owner}");
+        let lower = key.to_ascii_lowercase();
+        let is_in = |space: &str| {
+            let rest = lower.strip_prefix(space);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if let Some((space, owner)) = RESERVED_LABELS.into_iter().find(|(space, _)| is_in(space)) {
+            let why = match lower == space {
+                true => format!("cannot be set; the label `{space}` belongs to {owner}"),
+                false => {
+                    format!("cannot be set; labels that start with `{space}.` belong to {owner}")
+                }
+            };
             return self.fault(&at, why);
         }
         self.text(&at, value)

@@ -293,6 +293,9 @@ fn wrong_labels() {
                 "": "1",
                 "a b": "1",
                 "a\n": "1",
+                "COM.ATQ.run": "1",
+                "Com.Atq": "1",
+                "com.atq": "1",
                 "com.atq.task": "mine",
                 "com.docker.stack.namespace": "x",
                 "count": 7,
@@ -305,8 +308,11 @@ fn wrong_labels() {
     worker.labels is a list; expected an object of strings
     worker.labels is a string; expected an object of strings
     worker.labels has the key ``; expected one without blanks
+    worker.labels.COM.ATQ.run cannot be set; labels that start with `com.atq.` belong to the Director
+    worker.labels.Com.Atq cannot be set; the label `com.atq` belongs to the Director
     worker.labels has the key `a�`; expected one without blanks
     worker.labels has the key `a b`; expected one without blanks
+    worker.labels.com.atq cannot be set; the label `com.atq` belongs to the Director
     worker.labels.com.atq.task cannot be set; labels that start with `com.atq.` belong to the Director
     worker.labels.com.docker.stack.namespace cannot be set; labels that start with `com.docker.` belong to Docker
     worker.labels.count is a number; expected a string

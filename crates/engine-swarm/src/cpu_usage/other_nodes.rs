@@ -1,8 +1,8 @@
 //! Sampling on nodes other than the manager's: one carrier on each of them that has load generators.
 
 use crate::core::Core;
-use crate::node_url::url_for_nodes;
-use crate::plan::{CarrierPlan, RunPlan, Scale, ServicePlan, socket_mount};
+use crate::node_url;
+use crate::plan::{CarrierPlan, Errand, RunPlan, Scale, ServicePlan, socket_mount};
 use crate::port::Manager;
 use crate::services::create_or_find;
 use atq_engine::{Facts, Role, Targets};
@@ -20,17 +20,17 @@ const SAMPLE_SECONDS: u64 = 2;
 pub(super) struct NodeWatchers {
     spec: Arc<TaskSpec>,
     run: String,
-    token: String,
+    secret: String,
     /// Docker's id of their service, once it is created.
     service: Arc<Mutex<Option<String>>>,
 }
 
 impl NodeWatchers {
-    pub(super) fn new(run: Facts<'_>) -> Self {
+    pub(super) fn new(run: Facts<'_>, secret: String) -> Self {
         Self {
             spec: Arc::new(run.spec.clone()),
             run: run.state.run.clone(),
-            token: run.state.token.clone(),
+            secret,
             service: Arc::default(),
         }
     }
@@ -43,7 +43,7 @@ impl NodeWatchers {
             return;
         }
         let created = async {
-            let url = url_for_nodes(&core.settings, manager)?;
+            let url = node_url::open(core, manager, false).await?.url;
             let nodes = core.swarm.nodes().await.map_err(|e| e.to_string())?;
             // Constraints cannot express "one of these nodes", only "none of those".
             let idle = nodes
@@ -80,9 +80,11 @@ impl NodeWatchers {
             image: &settings.carrier_image,
             order: Order::Watch(Watch {
                 url: url.to_owned(),
+                certificate: Some(core.node_door.certificate().to_owned()),
                 run: self.run.clone(),
                 seconds: SAMPLE_SECONDS,
             }),
+            errand: Some(Errand::Watch),
             mounts: vec![socket_mount(&settings.node_docker_socket)],
             scale: Scale::EveryNode,
             constraints,
@@ -94,6 +96,6 @@ impl NodeWatchers {
             place: &settings.place,
             networks_tried: 1,
         };
-        run.carrier(plan, &self.token)
+        run.carrier(plan, &self.secret)
     }
 }

@@ -1,32 +1,42 @@
 //! The URL under which the nodes reach the Director.
 
 use crate::core::Core;
-use crate::node_url::derive;
+use crate::node_url::{self, NodeUrl};
 use crate::port::Node;
 use atq_engine::{Deadline, RunContext, StepError};
 use atq_task::event::FailureCode;
 
-/// Hint when no URL can be derived.
-const HINT: &str = "set `bind: 0.0.0.0` (read Security first) or `advertiseUrl` in the configuration of the Director, \
-    or `delivery: shared` where all nodes have `glusterpath`";
+/// Hint when the nodes cannot reach the Director.
+const HINT: &str = "`nodeBind` and `nodePort` in the configuration of the Director set where it listens for carriers, \
+    `advertiseUrl` the URL that the nodes use; or use `delivery: shared` where all nodes have `glusterpath`";
 
-/// The configured URL, or else a derived one. Fails unless this Director answers there.
+/// Opens the port for carriers and returns the URL under which the nodes reach it. Fails unless this Director answers
+/// there.
 pub(super) async fn find(
     core: &Core,
     run: &mut dyn RunContext,
     deadline: Deadline,
     nodes: &[Node],
 ) -> Result<String, StepError> {
-    let settings = &core.settings;
-    let (url, source) = match settings.advertise_url.clone() {
-        Some(url) => (url, "`advertiseUrl`"),
-        None => (
-            derived(core, run, deadline, nodes).await?,
-            "derived from `bind`",
-        ),
-    };
-    let own = &settings.director_id;
-    let problem = match core.self_check.director_at(&url).await {
+    let manager = run.retry(deadline, || core.swarm.manager()).await?;
+    let elsewhere: Vec<String> = nodes
+        .iter()
+        .filter(|node| node.id != manager.node_id)
+        .map(|node| format!("`{}`", node.hostname))
+        .collect();
+    let NodeUrl { url, origin } = node_url::open(core, &manager, elsewhere.is_empty())
+        .await
+        .map_err(|reason| {
+            let nodes = match elsewhere.is_empty() {
+                true => format!("`{}`", manager.node_id),
+                false => elsewhere.join(", "),
+            };
+            let message = format!("{nodes} cannot reach the Director: {reason}");
+            run.failed(FailureCode::DeliveryFailed, &message, HINT)
+        })?;
+    let own = &core.settings.director_id;
+    let certificate = core.node_door.certificate();
+    let problem = match core.self_check.director_at(&url, certificate).await {
         Ok(id) if id == *own => return Ok(url),
         Ok(id) => {
             format!("belongs to another Director: its id is `{id}`, this Director's id is `{own}`")
@@ -34,31 +44,7 @@ pub(super) async fn find(
         Err(problem) => problem,
     };
     let message =
-        format!("the nodes would reach the Director at `{url}` ({source}), but that URL {problem}");
-    let hint = "`advertiseUrl` sets another URL";
+        format!("the nodes would reach the Director at `{url}` ({origin}), but that URL {problem}");
+    let hint = "`advertiseUrl` sets another URL; it must lead to `nodePort`, and TLS must not end on the way";
     Err(run.failed(FailureCode::DeliveryFailed, &message, hint))
-}
-
-async fn derived(
-    core: &Core,
-    run: &mut dyn RunContext,
-    deadline: Deadline,
-    nodes: &[Node],
-) -> Result<String, StepError> {
-    let manager = run.retry(deadline, || core.swarm.manager()).await?;
-    let listen = core.settings.listen;
-    let elsewhere: Vec<String> = nodes
-        .iter()
-        .filter(|node| node.id != manager.node_id)
-        .map(|node| format!("`{}`", node.hostname))
-        .collect();
-    derive(listen, &manager.node_address, elsewhere.is_empty()).ok_or_else(|| {
-        let message = format!(
-            "{} cannot reach the Director: it listens on {listen} (`bind: {}`), and the manager's address in the Swarm is `{}`",
-            elsewhere.join(", "),
-            listen.ip(),
-            manager.node_address
-        );
-        run.failed(FailureCode::DeliveryFailed, &message, HINT)
-    })
 }

@@ -2,12 +2,13 @@
 
 use super::FakeSwarm;
 use crate::discovery::fake::FakeDiscovery;
+use crate::node_door::fake::FakeDoor;
 use crate::self_check::fake::FakeSelfCheck;
 use crate::{Bounds, Ports, SwarmEngine, SwarmSettings};
 use async_trait::async_trait;
 use atq_engine::{BundleLimits, Bundles};
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +47,8 @@ pub fn settings() -> SwarmSettings {
             pids: Some(100),
             stop_grace: Duration::from_secs(3600),
         },
-        listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-        advertise_url: None,
+        node_bind: None,
+        advertised: None,
         carrier_image: "atq-carrier:test".to_owned(),
         node_docker_socket: "/var/run/docker.sock".into(),
     }
@@ -59,6 +60,7 @@ pub fn engine(swarm: &FakeSwarm) -> SwarmEngine {
         swarm: Arc::new(swarm.clone()),
         discovery: Arc::new(FakeDiscovery::new(swarm.clone())),
         self_check: Arc::new(FakeSelfCheck::new("director-1")),
+        node_door: Arc::new(FakeDoor::default()),
         bundles: Arc::new(NoBundles),
     };
     SwarmEngine::new(settings(), ports, Path::new("/nonexistent"))

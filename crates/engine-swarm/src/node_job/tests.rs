@@ -27,11 +27,12 @@ fn plan() -> ServicePlan {
         order: Order::Remove(Remove {
             volumes: Vec::new(),
         }),
+        errand: None,
         mounts: Vec::new(),
         scale: Scale::EveryNode,
         constraints: Vec::new(),
     };
-    carrier("load-abc123-delivery".into(), labels, plan, "secret")
+    carrier("load-abc123-delivery".into(), labels, plan, Some("token"))
 }
 
 async fn outcomes(fake: &FakeSwarm) -> Vec<NodeOutcome> {

@@ -9,7 +9,7 @@ pub mod volumes;
 mod tests;
 
 pub use atq_engine::Role;
-pub use carrier::{CarrierPlan, carrier, carrier_token, socket_mount};
+pub use carrier::{CarrierPlan, Errand, carrier, carrier_token, socket_mount};
 pub use subnet::{free_subnet, prefix_for};
 
 use atq_task::spec::{

@@ -3,8 +3,8 @@
 
 use crate::core::Core;
 use crate::node_job::{self, NodeOutcome};
-use crate::node_url::url_for_nodes;
-use crate::plan::{CarrierPlan, Scale, ServicePlan, socket_mount};
+use crate::node_url;
+use crate::plan::{CarrierPlan, Errand, Scale, ServicePlan, socket_mount};
 use crate::port::{Manager, role_of};
 use atq_engine::{Deadline, Facts, Fetched, Member, ResultsReceiver, Role, Source};
 use atq_node_protocol::order::{Collect, Container, Order};
@@ -36,9 +36,10 @@ pub(super) async fn fetch(
     if nodes.is_empty() {
         return Fetched::default();
     }
-    let url = match url_for_nodes(&core.settings, manager) {
-        Ok(url) => url,
+    let url = match node_url::open(core, manager, false).await {
+        Ok(found) => found.url,
         Err(reason) => {
+            let reason = format!("its node cannot reach the Director: {reason}");
             let all = nodes.values().flatten();
             let problems = all.map(|one| (one.source, reason.clone())).collect();
             return Fetched {
@@ -100,15 +101,17 @@ fn plan(
         image: &settings.carrier_image,
         order: Order::Collect(Collect {
             url: url.to_owned(),
+            certificate: Some(core.node_door.certificate().to_owned()),
             run: run.state.run.clone(),
             containers: containers.collect(),
             seconds: MAX_DURATION.as_secs(),
         }),
+        errand: Some(Errand::Collect { node }),
         mounts: vec![socket_mount(&settings.node_docker_socket)],
         scale: Scale::Replicas(1),
         constraints: vec![format!("node.id=={node}")],
     };
-    core.plan(run).carrier(plan, &run.state.token)
+    core.plan(run).carrier(plan, &core.carrier_secret(run))
 }
 
 /// The problems of these containers, and the clock offset of their node in milliseconds.

@@ -8,6 +8,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use thiserror::Error;
 
+/// Code of requests that their sender may not send.
+const NOT_AUTHORIZED: &str = "not_authorized";
+
+/// Extension of a response to an unauthorized request: the reason.
+#[derive(Debug, Clone)]
+pub(super) struct Unauthorized(pub String);
+
 /// Reason why a request of a carrier is refused.
 #[derive(Debug, Error)]
 pub(super) enum Refusal {
@@ -17,9 +24,6 @@ pub(super) enum Refusal {
     /// The bundle is not delivered now.
     #[error("the bundle `{0}` is not delivered now")]
     NotDelivered(String),
-    /// The node has the bundle.
-    #[error("the bundle `{0}` was already delivered to this node")]
-    Delivered(String),
     /// The bundle does not exist.
     #[error("there is no bundle `{0}`")]
     NoBundle(String),
@@ -42,13 +46,15 @@ impl Refusal {
         match refusal {
             FetchError::Unauthorized => Self::Carrier(RequestError::Unauthorized),
             FetchError::NotDelivered => Self::NotDelivered(bundle),
-            FetchError::AlreadyServed => Self::Delivered(bundle),
         }
     }
 
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Carrier(RequestError::Unauthorized) => (StatusCode::UNAUTHORIZED, "no_carrier"),
+            Self::Carrier(RequestError::Unauthorized | RequestError::NotOnNode { .. }) => {
+                (StatusCode::FORBIDDEN, NOT_AUTHORIZED)
+            }
+            Self::Carrier(RequestError::NotWatched) => (StatusCode::CONFLICT, "usage_not_expected"),
             Self::Carrier(RequestError::NotExpected(_)) => (StatusCode::CONFLICT, "results_closed"),
             Self::Carrier(RequestError::TooLarge(_)) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large")
@@ -59,7 +65,6 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, "results_cut_off")
             }
             Self::NotDelivered(_) => (StatusCode::FORBIDDEN, "not_delivered"),
-            Self::Delivered(_) => (StatusCode::FORBIDDEN, "delivered_already"),
             Self::NoBundle(_) => (StatusCode::NOT_FOUND, "bundle_not_found"),
             Self::Disk { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "storage_failed"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
@@ -74,8 +79,13 @@ impl IntoResponse for Refusal {
             tracing::error!(code, error = %self, "request of a carrier failed");
         }
         let title = status.canonical_reason().unwrap_or_default();
-        let problem = Problem::new(status.as_u16(), title, code, self.to_string());
-        (status, Json(problem)).into_response()
+        let reason = self.to_string();
+        let problem = Problem::new(status.as_u16(), title, code, reason.clone());
+        let mut response = (status, Json(problem)).into_response();
+        if code == NOT_AUTHORIZED {
+            response.extensions_mut().insert(Unauthorized(reason));
+        }
+        response
     }
 }
 
@@ -95,7 +105,17 @@ mod tests {
             reason: text(),
         };
         for (refusal, status, code) in [
-            (RequestError::Unauthorized.into(), 401, "no_carrier"),
+            (RequestError::Unauthorized.into(), 403, "not_authorized"),
+            (
+                RequestError::NotOnNode {
+                    container: text(),
+                    node: text(),
+                }
+                .into(),
+                403,
+                "not_authorized",
+            ),
+            (RequestError::NotWatched.into(), 409, "usage_not_expected"),
             (
                 RequestError::NotExpected(text()).into(),
                 409,
@@ -116,13 +136,8 @@ mod tests {
                 400,
                 "results_cut_off",
             ),
-            (of_bundle(FetchError::Unauthorized), 401, "no_carrier"),
+            (of_bundle(FetchError::Unauthorized), 403, "not_authorized"),
             (of_bundle(FetchError::NotDelivered), 403, "not_delivered"),
-            (
-                of_bundle(FetchError::AlreadyServed),
-                403,
-                "delivered_already",
-            ),
             (Refusal::NoBundle(text()), 404, "bundle_not_found"),
             (disk, 500, "storage_failed"),
             (Refusal::ShuttingDown, 503, "shutting_down"),

@@ -21,6 +21,7 @@ const GUARDED: &[&str] = &[
     "serde-saphyr",
     "sled",
     "tokio",
+    "tokio-rustls",
     "tokio-util",
     "tower",
     "tower-http",
@@ -36,6 +37,11 @@ const GUARDED: &[&str] = &[
 
 /// The crates, from the leaves to the programs.
 const CRATES: &[Row] = &[
+    Row {
+        name: "atq-access",
+        crates: &[],
+        libraries: &[],
+    },
     Row {
         name: "atq-api-spec",
         crates: &[],
@@ -127,7 +133,7 @@ const CRATES: &[Row] = &[
     },
     Row {
         name: "atq-store",
-        crates: &["atq-files", "atq-retry", "atq-task"],
+        crates: &["atq-access", "atq-files", "atq-retry", "atq-task"],
         libraries: &["sled", "tokio", "tracing", "uuid"],
     },
     Row {
@@ -161,6 +167,7 @@ const CRATES: &[Row] = &[
     Row {
         name: "atq-cli",
         crates: &[
+            "atq-access",
             "atq-api-spec",
             "atq-bundle-archive",
             "atq-definition",
@@ -209,6 +216,7 @@ const CRATES: &[Row] = &[
     Row {
         name: "atq-director",
         crates: &[
+            "atq-access",
             "atq-api-spec",
             "atq-bundle-archive",
             "atq-bundle-store",
@@ -236,6 +244,7 @@ const CRATES: &[Row] = &[
             "reqwest",
             "serde-saphyr",
             "tokio",
+            "tokio-rustls",
             "tokio-util",
             "tower",
             "tower-http",

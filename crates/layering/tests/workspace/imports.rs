@@ -74,6 +74,7 @@ const RESERVED: &[Reserved] = &[
             // Passes the routes of the engine to `api`.
             "=atq_director",
             "atq_director::api",
+            "atq_director::token_cli::control",
             "atq_discovery",
             "atq_engine_swarm::engine",
             "atq_engine_swarm::routes",
@@ -99,9 +100,12 @@ const RESERVED: &[Reserved] = &[
             "atq_api_spec::swarm",
             "atq_api_spec::task::Task",
             "atq_api_spec::task::TaskService",
+            "atq_api_spec::token",
         ],
         only_for: &[
             "atq_director::api",
+            "atq_director::token_cli",
+            "atq_director::tokens::wire",
             "atq_run::steps::report",
             "atq_api_spec",
             "atq_cli",
@@ -118,10 +122,16 @@ const RESERVED: &[Reserved] = &[
             "atq_engine_swarm::discovery",
             "atq_engine_swarm::docker",
             "atq_engine_swarm::self_check",
+            "atq_director::exchange",
             "atq_cli",
             "atq_resolver",
             "atq_tests",
         ],
+    },
+    // One place verifies signatures of JWTs.
+    Reserved {
+        paths: &["jsonwebtoken", "ring"],
+        only_for: &["atq_access::exchange"],
     },
     Reserved {
         paths: &["serde_saphyr"],
@@ -141,18 +151,26 @@ const RESERVED: &[Reserved] = &[
             "atq_tests",
         ],
     },
-    // The limit of file descriptors and the umask are not available in `std`.
+    // The limit of file descriptors, the umask and the user of the process are not available in `std`.
     Reserved {
         paths: &["rustix"],
         only_for: &[
             "atq_director::api::serve::limits",
             "atq_director::permissions",
+            "atq_director::sockets",
+            "atq_director::token_cli",
             "atq_bundle_archive",
             "atq_carrier",
             "atq_cli",
             "atq_files",
             "atq_store",
+            "atq_tests",
         ],
+    },
+    // The authority of the port for carriers.
+    Reserved {
+        paths: &["rcgen"],
+        only_for: &["atq_director::node_port"],
     },
     Reserved {
         paths: &["clap"],
@@ -196,16 +214,32 @@ const DIRECTOR: &[TopLevel] = &[
             "logging",
             "permissions",
             "store_cli",
+            "token_cli",
             "atq_run",
         ],
     },
     TopLevel {
         name: "daemon",
-        may_import: &["api", "config", "permissions", "atq_engine", "atq_run"],
+        may_import: &[
+            "api",
+            "config",
+            "listeners",
+            "permissions",
+            "atq_engine",
+            "atq_run",
+        ],
+    },
+    TopLevel {
+        name: "listeners",
+        may_import: &["api", "config", "groups", "sockets", "tls"],
     },
     TopLevel {
         name: "engine",
         may_import: &["config", "atq_bundle_store", "atq_engine_swarm"],
+    },
+    TopLevel {
+        name: "node_port",
+        may_import: &["api", "config", "atq_engine_swarm", "atq_files"],
     },
     TopLevel {
         name: "args",
@@ -218,7 +252,11 @@ const DIRECTOR: &[TopLevel] = &[
     TopLevel {
         name: "api",
         may_import: &[
+            "audit",
             "config",
+            "exchange",
+            "tokens",
+            "atq_access",
             "atq_api_spec",
             "atq_bundle_archive",
             "atq_bundle_store",
@@ -232,8 +270,52 @@ const DIRECTOR: &[TopLevel] = &[
         ],
     },
     TopLevel {
+        name: "audit",
+        may_import: &["atq_files", "atq_task"],
+    },
+    TopLevel {
+        name: "tokens",
+        may_import: &["atq_access", "atq_api_spec", "atq_store", "atq_task"],
+    },
+    TopLevel {
+        name: "token_cli",
+        may_import: &[
+            "args",
+            "audit",
+            "sockets",
+            "tokens",
+            "atq_access",
+            "atq_api_spec",
+            "atq_store",
+        ],
+    },
+    TopLevel {
         name: "config",
-        may_import: &["atq_api_spec", "atq_definition", "atq_engine_swarm"],
+        may_import: &[
+            "groups",
+            "sockets",
+            "tls",
+            "atq_access",
+            "atq_api_spec",
+            "atq_definition",
+            "atq_engine_swarm",
+        ],
+    },
+    TopLevel {
+        name: "exchange",
+        may_import: &["config", "atq_access", "atq_resolver"],
+    },
+    TopLevel {
+        name: "groups",
+        may_import: &[],
+    },
+    TopLevel {
+        name: "sockets",
+        may_import: &[],
+    },
+    TopLevel {
+        name: "tls",
+        may_import: &[],
     },
     TopLevel {
         name: "identity",

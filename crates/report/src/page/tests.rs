@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 use atq_api_spec::report::*;
+use base64::Engine as _;
 use proptest::prelude::*;
 use scraper::{Html, Selector};
+use sha2::{Digest, Sha256};
 
 use super::html;
 use crate::compare::compare;
@@ -184,16 +186,7 @@ fn the_page_is_html_without_an_error() {
 fn the_page_has_no_external_references() {
     let text = html(&with_text("https://elsewhere.example/x.png"));
     let page = Html::parse_document(&text);
-    let policy = page
-        .select(&selector("meta[http-equiv=Content-Security-Policy]"))
-        .next()
-        .unwrap();
-    assert!(
-        policy
-            .attr("content")
-            .unwrap()
-            .starts_with("default-src 'none'; style-src 'unsafe-inline'")
-    );
+    assert!(policy_of(&page).starts_with("default-src 'none'; "));
     for element in page.select(&selector("[src], [href], [srcset], [action], [data]")) {
         let target = element.attr("href").unwrap_or("outside");
         assert!(target.starts_with('#'), "{}", element.html());
@@ -203,6 +196,71 @@ fn the_page_has_no_external_references() {
     assert!(!super::STYLE.contains("url(") && !super::STYLE.contains("@import"));
     assert!(!super::SCRIPT.to_lowercase().contains("</script"));
     assert!(!super::STYLE.to_lowercase().contains("</style"));
+}
+
+fn policy_of(page: &Html) -> String {
+    let meta = selector("head > meta[http-equiv=Content-Security-Policy]");
+    let policy = page.select(&meta).next().unwrap().attr("content").unwrap();
+    assert_eq!(policy, super::policy());
+    policy.to_owned()
+}
+
+/// The value of a directive.
+fn directive<'a>(policy: &'a str, name: &str) -> &'a str {
+    let mut directives = policy.split("; ");
+    let found = directives.find_map(|text| text.strip_prefix(name)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("no `{name}` in `{policy}`"))
+}
+
+#[test]
+fn the_policy_allows_exactly_the_script_and_the_style_of_the_page() {
+    for report in [small(), compared(), Report::default()] {
+        let page = Html::parse_document(&html(&report));
+        let policy = policy_of(&page);
+        assert!(!policy.contains("unsafe"), "{policy}");
+        for (element, name) in [("script", "script-src"), ("style", "style-src")] {
+            let contents: Vec<String> = page
+                .select(&selector(element))
+                .map(|found| found.text().collect())
+                .collect();
+            let [content] = contents.as_slice() else {
+                panic!("{} elements `{element}`", contents.len());
+            };
+            let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(content));
+            assert_eq!(directive(&policy, name), format!("'sha256-{digest}'"));
+        }
+    }
+}
+
+/// The policy blocks all of these, so the page must not need them.
+#[test]
+fn the_page_has_no_style_attribute_no_event_handler_and_no_script_in_a_link() {
+    for report in [
+        small(),
+        compared(),
+        with_text("javascript:x"),
+        Report::default(),
+    ] {
+        let page = Html::parse_document(&html(&report));
+        for element in page.select(&selector("*")) {
+            for (name, value) in element.value().attrs() {
+                let is_allowed = name != "style" && !name.starts_with("on") && name != "srcdoc";
+                assert!(is_allowed, "{name}: {}", element.html());
+                let is_link = ["href", "src", "action", "xlink:href"].contains(&name);
+                assert!(!is_link || value.starts_with('#'), "{}", element.html());
+            }
+        }
+    }
+    for word in [
+        "setAttribute('style",
+        "cssText",
+        "innerHTML",
+        "outerHTML",
+        "eval(",
+        "Function(",
+    ] {
+        assert!(!super::SCRIPT.contains(word), "{word}");
+    }
 }
 
 #[test]

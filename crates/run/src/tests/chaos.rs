@@ -137,12 +137,18 @@ async fn run_until_crash(director: Director, crash: Crash) {
     match crash {
         Crash::Plain(_) => {}
         Crash::AfterStop(_, force) => {
-            let options = StopOptions { key: None, force };
+            let options = StopOptions {
+                force,
+                ..StopOptions::default()
+            };
             let _ = tokio::time::timeout(moment, director.orchestrator.stop_with(&name, &options))
                 .await;
         }
         Crash::AfterDelete(_, force) => {
-            let options = StopOptions { key: None, force };
+            let options = StopOptions {
+                force,
+                ..StopOptions::default()
+            };
             let _ =
                 tokio::time::timeout(moment, director.orchestrator.delete_with(&name, &options))
                     .await;

@@ -250,7 +250,7 @@ fn a_stop_does_not_wait_for_the_delivery() {
 #[test]
 fn the_url_of_the_director_is_checked_before_use() {
     let task = plain();
-    let mut simulation = Simulation::for_task(&task);
+    let simulation = Simulation::for_task(&task);
     let task = &task;
     for (answer, expected) in [
         (
@@ -267,25 +267,71 @@ fn the_url_of_the_director_is_checked_before_use() {
             let name = director.accepted(task).await;
             let failure = director.wait_failed(&name).await;
             assert!(
-                failure.contains("`http://director:8080` (`advertiseUrl`)"),
+                failure.contains("`https://director:8081` (`advertiseUrl`)"),
                 "{failure}"
             );
             assert!(failure.contains(expected), "{failure}");
             director.orchestrator.delete(&name).await.unwrap();
         });
     }
-    simulation.swarm.advertise_url = None;
-    simulation.run(|director| async move {
-        let name = director.accepted(task).await;
-        let failure = director.wait_failed(&name).await;
-        let expected = "`host-node-2`, `host-node-3` cannot reach the Director: it listens on 127.0.0.1:8080 (`bind: 127.0.0.1`)";
-        assert!(failure.contains(expected), "{failure}");
-        let hint = director.state(&name).failure.unwrap().hint;
-        for way in ["`bind: 0.0.0.0`", "`advertiseUrl`", "`delivery: shared`"] {
-            assert!(hint.contains(way), "{hint}");
-        }
-    });
     assert_eq!(simulation.self_check.checked_urls().len(), 2);
+}
+
+#[test]
+fn a_run_fails_when_the_nodes_cannot_reach_the_port_for_carriers() {
+    let task = plain();
+    let mut simulation = Simulation::for_task(&task);
+    simulation.swarm.advertised = None;
+    let taken = "cannot listen for carriers on 10.0.0.1:8081 (`nodePort` and `nodeBind` of the configuration): Address already in use";
+    simulation.door.refuse(Some(taken));
+    let task = &task;
+    for (bind, expected) in [
+        ("10.0.0.1", taken),
+        (
+            "127.0.0.1",
+            "the Director listens for carriers on 127.0.0.1 only (`nodeBind`)",
+        ),
+        (
+            "",
+            "the manager's address in the Swarm, `127.0.0.1`, is none that other nodes reach",
+        ),
+    ] {
+        simulation.swarm.node_bind = bind.parse().ok();
+        simulation.run(|director| async move {
+            let name = director.accepted(task).await;
+            let failure = director.wait_failed(&name).await;
+            let expected =
+                format!("`host-node-2`, `host-node-3` cannot reach the Director: {expected}");
+            assert!(failure.contains(&expected), "{failure}");
+            let hint = director.state(&name).failure.unwrap().hint;
+            for way in [
+                "`nodeBind`",
+                "`nodePort`",
+                "`advertiseUrl`",
+                "`delivery: shared`",
+            ] {
+                assert!(hint.contains(way), "{hint}");
+            }
+            director.orchestrator.delete(&name).await.unwrap();
+        });
+    }
+    assert_eq!(simulation.self_check.checked_urls().len(), 0);
+}
+
+#[test]
+fn the_port_for_carriers_is_opened_at_the_start_when_the_swarm_has_other_nodes() {
+    let mut simulation = Simulation::new();
+    let address: std::net::IpAddr = [10, 77, 0, 9].into();
+    simulation.swarm.node_bind = Some(address);
+    simulation.run(|director| async move {
+        director.orchestrator.shared().engine.reconnect().await;
+    });
+    assert!(simulation.door.opened().is_empty());
+    simulation.fake.add_node("node-2");
+    simulation.run(|director| async move {
+        director.orchestrator.shared().engine.reconnect().await;
+    });
+    assert_eq!(simulation.door.opened(), [address]);
 }
 
 #[test]
@@ -298,7 +344,11 @@ fn a_single_node_needs_no_configuration() {
     });
     assert_eq!(
         simulation.self_check.checked_urls(),
-        ["http://127.0.0.1:8080"]
+        ["https://127.0.0.1:8081"]
+    );
+    assert_eq!(
+        simulation.door.opened(),
+        ["127.0.0.1".parse::<std::net::IpAddr>().unwrap()]
     );
 }
 

@@ -3,7 +3,7 @@
 
 use super::sample::{Sampled, sample};
 use super::simulation::{Director, Simulation, name, task, with_bundle};
-use crate::stop_and_delete::StopOptions;
+use crate::stop_and_delete::{ControlError, StopOptions};
 use atq_engine_swarm::SwarmError;
 use atq_store::testing::CrashPoint;
 use atq_task::state::{Outcome, Step};
@@ -174,6 +174,7 @@ impl Request {
     fn options(self) -> StopOptions {
         StopOptions {
             key: None,
+            by: None,
             force: matches!(self, Self::StopByForce | Self::DeleteByForce),
         }
     }
@@ -197,7 +198,14 @@ impl Request {
                 let options = self.options();
                 let delete = || director.orchestrator.delete_with(&name, &options);
                 let (one, two) = tokio::join!(delete(), delete());
-                one.and(two).unwrap();
+                // A request that begins after the other one has ended finds no task.
+                for other in [&one, &two] {
+                    assert!(
+                        matches!(other, Ok(()) | Err(ControlError::NotFound { .. })),
+                        "{other:?}"
+                    );
+                }
+                one.or(two).unwrap();
                 assert!(director.orchestrator.get(&name).await.unwrap().is_none());
                 assert_eq!(director.fake.leftovers(), Default::default());
                 return None;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const FORCE: StopOptions = StopOptions {
+    by: None,
     key: None,
     force: true,
 };
@@ -228,7 +229,7 @@ fn three_nodes() -> Simulation {
     let mut simulation = simulation();
     simulation.fake.add_node("node-2");
     simulation.fake.add_node("node-3");
-    simulation.swarm.advertise_url = Some("http://director:1".to_owned());
+    simulation.advertise("director");
     simulation.fake.image(CARRIER).in_role(Role::Watcher);
     simulation
 }

@@ -192,7 +192,7 @@ fn a_client_with_a_key_ends_only_its_own_runs() {
         assert_eq!(view.state.terms.key, Some(key("first")));
         let with = |name| StopOptions {
             key: Some(key(name)),
-            force: false,
+            ..StopOptions::default()
         };
         let other = with("second");
         assert!(matches!(

@@ -1,7 +1,8 @@
 //! Results in `/atq/results` are stored at every kind of end, before anything is removed.
 
 use super::simulation::{CARRIER, Director, Simulation, simple};
-use atq_engine_swarm::plan::{Role, carrier_token};
+use atq_engine_swarm::node_door::fake::CERTIFICATE;
+use atq_engine_swarm::plan::{Errand, Role, carrier_token};
 use atq_engine_swarm::{Swarm, SwarmError};
 use atq_evidence::results::KeptResults;
 use atq_task::event::{Event, ResultsSummary};
@@ -280,10 +281,15 @@ fn simulate_collectors(director: &Director, except_on: &'static str) {
         }
         let order = variable(&plan.environment, "ATQ_CARRIER_ORDER=");
         let token = variable(&plan.environment, "ATQ_CARRIER_TOKEN=");
+        let node = plan.constraints[0]
+            .strip_prefix("node.id==")
+            .unwrap()
+            .to_owned();
         let (endpoint, fake) = (endpoint.clone(), fake.clone());
         tokio::spawn(async move {
             let order: Value = serde_json::from_str(&order).unwrap();
-            assert_eq!(order["url"], "http://director:1");
+            assert_eq!(order["url"], "https://director:8081");
+            assert_eq!(order["certificate"], CERTIFICATE);
             let run = order["run"].as_str().unwrap();
             for container in order["containers"].as_array().unwrap() {
                 let id = container["id"].as_str().unwrap();
@@ -291,7 +297,7 @@ fn simulate_collectors(director: &Director, except_on: &'static str) {
                 let tar = stream::iter([Ok(tar)]).boxed();
                 let source = container["source"].as_str().unwrap();
                 endpoint
-                    .receive_results(run, &token, source, tar)
+                    .receive_results(run, &token, &node, source, tar)
                     .await
                     .unwrap();
             }
@@ -309,7 +315,7 @@ fn three_nodes() -> Simulation {
     let mut simulation = simulation();
     simulation.fake.add_node("node-2");
     simulation.fake.add_node("node-3");
-    simulation.swarm.advertise_url = Some("http://director:1".to_owned());
+    simulation.advertise("director");
     simulation
         .fake
         .image(CARRIER)
@@ -415,26 +421,41 @@ fn only_carriers_of_the_run_may_send_results_and_only_during_the_collection() {
     simulation.run(|director| async move {
         let name = director.accepted(&simple("guarded")).await;
         let state = director.wait_for_step(&name, Step::Running).await;
-        let (run, token) = (state.run.clone(), carrier_token(&state.token));
-        let send = async |token: &str, source: &str| {
+        let run = state.run.clone();
+        let token = |errand| carrier_token(&state.token, &run, errand);
+        let own = token(Errand::Collect { node: "node-1" });
+        let send = async |token: &str, node: &str, source: &str| {
             let nothing = stream::empty().boxed();
             let sent = director
                 .carrier_endpoint
-                .receive_results(&run, token, source, nothing);
+                .receive_results(&run, token, node, source, nothing);
             sent.await.map_err(|refused| refused.to_string())
         };
         let closed = "results of `master.1` are not expected";
-        assert_eq!(send(&token, "master.1").await, Err(closed.to_owned()));
+        assert_eq!(
+            send(&own, "node-1", "master.1").await,
+            Err(closed.to_owned())
+        );
         director.wait_for_step(&name, Step::Collect).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(
-            send("wrong", "master.1")
-                .await
-                .unwrap_err()
-                .contains("token")
-        );
-        assert!(send(&token, "worker.9").await.is_err());
-        assert!(send(&token, "../x").await.is_err());
+        let fetch = Errand::Fetch { bundle: "b1" };
+        let others = [fetch, Errand::Watch, Errand::Collect { node: "node-2" }];
+        let others = others.map(token).into_iter();
+        for wrong in others.chain([state.token.clone(), "wrong".to_owned()]) {
+            let refused = send(&wrong, "node-1", "master.1").await.unwrap_err();
+            assert!(refused.contains("token"), "{refused}");
+        }
+        // The token of another node: its containers only.
+        let other = token(Errand::Collect { node: "node-2" });
+        for (token, node, source) in [
+            (&other, "node-2", "master.1"),
+            (&own, "node-1", "worker.9"),
+            (&own, "node-1", "../x"),
+        ] {
+            let refused = send(token, node, source).await.unwrap_err();
+            let expected = format!("`{source}` of this run is not on the node `{node}`");
+            assert_eq!(refused, expected);
+        }
         director.wait_done(&name).await;
     });
 }

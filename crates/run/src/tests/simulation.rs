@@ -10,8 +10,11 @@ use atq_engine::{Engine, Role};
 use atq_engine_swarm::carrier_endpoint::CarrierEndpoint;
 use atq_engine_swarm::discovery::fake::FakeDiscovery;
 use atq_engine_swarm::fake::{FakeSwarm, Leftovers};
+use atq_engine_swarm::node_door::fake::FakeDoor;
 use atq_engine_swarm::self_check::fake::FakeSelfCheck;
-use atq_engine_swarm::{self as swarm, Ports, SharedLists, SwarmEngine, SwarmSettings};
+use atq_engine_swarm::{
+    self as swarm, AdvertisedUrl, Ports, SharedLists, SwarmEngine, SwarmSettings,
+};
 use atq_evidence::Evidence;
 use atq_store::{Store, StoreError};
 use atq_task::event::{Event, Record};
@@ -38,6 +41,7 @@ pub struct Simulation {
     pub fake: FakeSwarm,
     pub discovery: FakeDiscovery,
     pub self_check: FakeSelfCheck,
+    pub door: FakeDoor,
     pub settings: Settings,
     pub swarm: SwarmSettings,
     /// The clock of the first Director, and the time at which the last one ended.
@@ -66,6 +70,7 @@ impl Simulation {
             discovery: FakeDiscovery::new(fake.clone()),
             fake,
             self_check: FakeSelfCheck::new("director-1"),
+            door: FakeDoor::default(),
             settings: Settings {
                 director_id: "director-1".into(),
                 max_concurrent_tasks: 4,
@@ -90,10 +95,16 @@ impl Simulation {
         if let Some(id) = task["worker"]["fileid"].as_str() {
             simulation.fake.add_node("node-2");
             simulation.fake.add_node("node-3");
-            simulation.swarm.advertise_url = Some("http://director:8080".into());
+            simulation.advertise("director");
             simulation.add_bundle(id);
         }
         simulation
+    }
+
+    /// Sets the host of `advertiseUrl`.
+    pub fn advertise(&mut self, host: &str) {
+        let host = host.to_owned();
+        self.swarm.advertised = Some(AdvertisedUrl { host, port: None });
     }
 
     /// Runs a Director: it starts, resumes earlier tasks, and is killed when the scenario ends.
@@ -154,6 +165,7 @@ impl Simulation {
             swarm: Arc::new(SharedLists::new(Arc::new(self.fake.clone()), director)),
             discovery: Arc::new(self.discovery.clone()),
             self_check: Arc::new(self.self_check.clone()),
+            node_door: Arc::new(self.door.clone()),
             bundles: Arc::clone(&bundles) as _,
         };
         let engine = SwarmEngine::new(self.swarm.clone(), ports, &data);

@@ -11,6 +11,7 @@ fn record(seq: u64, event: Event) -> Record {
     Record {
         seq,
         at: Timestamp(1000 * seq),
+        by: None,
         event,
     }
 }

@@ -130,6 +130,7 @@ fn drive(
     let first = Record {
         seq: 1,
         at: Timestamp(0),
+        by: None,
         event: Event::Queued {
             run: "a1b2c3".into(),
             token: "t".into(),
@@ -153,6 +154,7 @@ fn drive(
         let record = Record {
             seq: state.seq + 1,
             at: Timestamp(state.seq * 7),
+            by: None,
             event,
         };
         let after = next(state.clone(), &record).unwrap_or_else(|bug| panic!("{bug}"));
@@ -196,6 +198,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         let first = Record {
             seq: 1,
             at: Timestamp(0),
+            by: None,
             event: Event::Queued {
                 run: "r".into(),
                 token: "t".into(),
@@ -266,7 +269,7 @@ proptest! {
         let last = states.last().unwrap().clone();
         prop_assert!(last.is_done());
         let late = matches!(event, Event::CleanUpTried { .. });
-        let record = Record { seq: last.seq + 1, at: Timestamp(0), event };
+        let record = Record { seq: last.seq + 1, at: Timestamp(0), by: None, event };
         match next(last.clone(), &record) {
             Ok(after) => {
                 prop_assert!(late);
@@ -283,7 +286,7 @@ proptest! {
     ) {
         let (_, states) = drive(&spec, &dice, usize::MAX, Desired::Run);
         let before = states.last().unwrap();
-        let record = Record { seq: before.seq + 1, at: Timestamp(0), event };
+        let record = Record { seq: before.seq + 1, at: Timestamp(0), by: None, event };
         if let Ok(after) = next(before.clone(), &record) {
             prop_assert!(after.step >= before.step);
         }

@@ -14,7 +14,7 @@ class LoadTest implements Serializable {
     static final Map<String, String> PARAMETERS = [
         task: 'text', bundle: 'text', criteria: 'list', set: 'pairs', env: 'pairs', envFrom: 'list', name: 'text',
         url: 'text', timeout: 'text', results: 'text', replace: 'flag', follow: 'flag', client: 'text', atq: 'text',
-        failBuild: 'flag',
+        failBuild: 'flag', credentialsId: 'text', ca: 'text',
     ]
 
     /** The exit codes of `atq`, each with an identifier and a description. */
@@ -29,6 +29,7 @@ class LoadTest implements Serializable {
         7: ['invalid', 'the test is inconclusive: a worker was lost, too few samples, ...'],
         8: ['rejected', 'the Director rejected the request'],
         9: ['unreachable', 'the Director does not respond'],
+        10: ['accessDenied', 'access denied: the token is missing or not accepted, or its role is not sufficient'],
     ]
 
     /** The default of `results`. */
@@ -126,6 +127,7 @@ class LoadTest implements Serializable {
             '3 to 45 letters, digits, `-` and `_`, the first and the last one a letter or a digit')
         expect(faults, 'timeout', text(given.timeout), '([0-9]+ *[a-z]+ *)+', 'a number with a unit, for example `30m`')
         expect(faults, 'client', text(given.client), 'atq|curl', '`atq` or `curl`')
+        expect(faults, 'credentialsId', text(given.credentialsId), '[A-Za-z0-9_.:/-]+', 'the id of a secret text in Jenkins')
         expect(faults, 'results', text(given.results), RELATIVE_PATH,
             'a directory in the workspace, of letters, digits and `._/-`')
         for (String parameter : ['set', 'env']) {
@@ -229,8 +231,8 @@ class LoadTest implements Serializable {
     /**
      * The plan for valid parameters.
      *
-     * @return `name` of the task, `results`, `client`, `failBuild`; `environment`, a list for `withEnv`; `run` and
-     *     `stop`, scripts that need this environment and ATQ_STEP_PROGRAM.
+     * @return `name` of the task, `results`, `client`, `failBuild`, `credentialsId` of the token or null; `environment`, a
+     *     list for `withEnv`; `run` and `stop`, scripts that need this environment and ATQ_STEP_PROGRAM.
      */
     @NonCPS
     static Map plan(Map given, String job, String build) {
@@ -261,10 +263,16 @@ class LoadTest implements Serializable {
         boolean curl = text(given.client) == 'curl'
         return [
             name: name, results: results, client: curl ? 'curl' : 'atq', program: text(given.atq) ?: 'atq',
-            failBuild: given.failBuild == null ? true : given.failBuild,
-            environment: environment(values) + [variable('ATQ_STEP_RESULTS', results)],
+            failBuild: given.failBuild == null ? true : given.failBuild, credentialsId: text(given.credentialsId),
+            environment: environment(values) + [variable('ATQ_STEP_RESULTS', results)] + authority(text(given.ca)),
             run: script(texts(given.envFrom), curl, words), stop: 'set +x\n' + command(curl, stop) + '\n',
         ]
+    }
+
+    /** The variable with the file of trusted certificates. */
+    @NonCPS
+    private static List<String> authority(String file) {
+        return file ? [variable('ATQ_CA', file)] : []
     }
 
     @NonCPS

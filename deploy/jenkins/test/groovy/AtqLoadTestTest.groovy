@@ -67,7 +67,7 @@ class AtqLoadTestTest extends FakeJenkins {
     @Test
     void everyOtherCodeFailsTheBuildWithAMessage() {
         Map meanings = [2: 'the command line', 3: 'the test tool failed', 4: 'could not be run', 5: 'exceeded a time limit', 6: 'was stopped',
-            7: 'is inconclusive', 8: 'the Director rejected', 9: 'the Director does not respond']
+            7: 'is inconclusive', 8: 'the Director rejected', 9: 'the Director does not respond', 10: 'access denied']
         meanings.each { int code, String meaning ->
             published.clear()
             endsWith(code)
@@ -82,7 +82,7 @@ class AtqLoadTestTest extends FakeJenkins {
 
     @Test
     void aScriptMayEvaluateTheOutcomeItself() {
-        for (int code : 0..9) {
+        for (int code : 0..10) {
             endsWith(code)
             assert step(task: 'load.json', failBuild: false).exitCode == code
         }
@@ -150,6 +150,46 @@ class AtqLoadTestTest extends FakeJenkins {
         assert arguments().containsAll(['--env=PASSWORD=hunter2', '--env=TOKEN=hunter3'])
         assert !scripts.join().contains('hunter')
         assert output().contains('set +x') && !output().contains('hunter')
+    }
+
+    @Test
+    void theTokenIsInTheEnvironmentAndNeitherInAScriptNorInTheLog() {
+        step(task: 'load.json', credentialsId: 'atq-token', ca: '/etc/ssl/a $b.pem')
+        assert access() == [TOKEN, '/etc/ssl/a $b.pem']
+        assert !scripts.join().contains(SECRET) && !arguments().join().contains(SECRET)
+        assert output().contains('set +x') && !output().contains(SECRET)
+        assert !messages.join().contains(SECRET)
+    }
+
+    @Test
+    void withoutACredentialTheBuildHasNoToken() {
+        step(task: 'load.json')
+        assert access() == ['', '']
+    }
+
+    @Test
+    void anAbortedBuildStopsItsTaskWithTheToken() {
+        program('atq', 'kill -KILL $$')
+        new File(home, 'bin/atq').text = new File(home, 'bin/atq').text.replace('/stopped', "/stopped'; echo \"\$ATQ_TOKEN\" >'${home}/stop-token")
+        assert failure(task: 'load.json', credentialsId: 'atq-token').contains('was killed or crashed')
+        assert new File(home, 'stop-token').text.trim() == TOKEN
+    }
+
+    @Test
+    void theScriptOfTheLibraryDoesNotShowTheToken() {
+        new File(workspace, 'load.json').text = '{"name": "small", "master": {}, "worker": {}}'
+        failure(task: 'load.json', client: 'curl', url: 'http://127.0.0.1:1', credentialsId: 'atq-token')
+        assert output().contains('does not respond') && !output().contains(SECRET)
+        credentials['atq-token'] = 'hunter2'
+        failure(task: 'load.json', client: 'curl', url: 'http://127.0.0.1:1', credentialsId: 'atq-token')
+        assert output().contains('does not contain a token') && !output().contains('hunter2')
+    }
+
+    @Test
+    void deniedAccessFailsTheBuild() {
+        endsWith(10)
+        assert step(task: 'load.json', failBuild: false).verdict == 'accessDenied'
+        assert failure(task: 'load.json').contains('access denied')
     }
 
     @Test

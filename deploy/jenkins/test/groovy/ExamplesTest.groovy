@@ -21,6 +21,7 @@ class ExamplesTest extends FakeJenkins {
         assert arguments() == ['run', 'load/task.json', '--bundle=load/bundle', '--criterion=errors < 1%',
             '--criterion=p95 < 500ms', '--set=worker.replicas=3', '--name=shop-17', '--results=atq-results',
             '--junit=atq-results/junit.xml', '--timeout=45m']
+        assert access() == [TOKEN, '/etc/ssl/example-ca.pem']
         assert timeouts == ['2 HOURS']
         assert result == null
     }
@@ -46,7 +47,8 @@ class ExamplesTest extends FakeJenkins {
     void theScriptedPipeline() {
         scripted()
         assert arguments().containsAll(['--bundle=load/bundle.zip', '--env=SHOP_USER=load test',
-            '--env=SHOP_PASSWORD=a $ecret "pass" word', '--url=http://director.example.com:8080'])
+            '--env=SHOP_PASSWORD=a $ecret "pass" word', '--url=https://director.example.com:8443'])
+        assert access() == [TOKEN, "${home}/secret-file".toString()]
         assert messages.contains('shop-17: pass')
         assertJobStatusSuccess()
     }

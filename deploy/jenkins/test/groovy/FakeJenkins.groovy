@@ -23,10 +23,14 @@ class Aborted extends Exception {
  */
 abstract class FakeJenkins extends BasePipelineTest {
     static final File LIBRARY = new File('.').canonicalFile
+    static final String SECRET = 'S3cret' * 7 + 'x'
+    static final String TOKEN = "atq_01020304ff_${SECRET}"
 
     File home
     File workspace
     List<Map> environments = []
+    /** The secrets that Jenkins has, by id. */
+    Map credentials = ['atq-token': TOKEN, 'atq-ca': 'PEM', 'shop-load-test': 'a $ecret "pass" word']
     List<List> published = []
     List<String> scripts = []
     List<String> messages = []
@@ -61,6 +65,7 @@ abstract class FakeJenkins extends BasePipelineTest {
 echo "\$1" >>'${home}/commands'
 [ "\$1" = run ] || { printf '%s\\n' "\$@" >'${home}/stopped'; exit 0; }
 printf '%s\\0' "\$@" >'${home}/arguments'
+printf '%s\\n' "\${ATQ_TOKEN-}" "\${ATQ_CA-}" >'${home}/access'
 ${text}
 for argument; do
   case \$argument in --results=*) : >"\${argument#*=}/report.html" ;; esac
@@ -81,6 +86,11 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
         return text.substring(0, text.length() - 1).split('\0', -1) as List
     }
 
+    /** The values of ATQ_TOKEN and ATQ_CA that `run` had. */
+    List<String> access() {
+        return new File(home, 'access').readLines()
+    }
+
     /** The commands of `atq` that were called. */
     List<String> commands() {
         File file = new File(home, 'commands')
@@ -98,6 +108,16 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
         FakeJenkins me = this
         me.helper.registerAllowedMethod('withEnv', [List, Closure]) { List items, Closure body ->
             me.environments.add(me.expanded(items))
+            try {
+                me.helper.callClosure(body)
+            } finally {
+                me.environments.pop()
+            }
+        }
+        me.helper.registerAllowedMethod('string', [Map]) { Map call -> call }
+        me.helper.registerAllowedMethod('file', [Map]) { Map call -> call + [path: "${me.home}/secret-file".toString()] }
+        me.helper.registerAllowedMethod('withCredentials', [List, Closure]) { List all, Closure body ->
+            me.environments.add(me.environments.last() + me.bound(all))
             try {
                 me.helper.callClosure(body)
             } finally {
@@ -124,6 +144,16 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
         me.helper.registerAllowedMethod('junit', [Map]) { Map call -> me.published.add(['junit', call]) }
         me.helper.registerAllowedMethod('archiveArtifacts', [Map]) { Map call -> me.published.add(['archive', call]) }
         withHtmlPublisher { Map call -> me.published.add(['html', call.target]) }
+    }
+
+    /** The variables of credentials. */
+    Map bound(List all) {
+        Map variables = [:]
+        for (Map credential : all) {
+            assert credentials.containsKey(credential.credentialsId) : "no credential ${credential.credentialsId}"
+            variables[credential.variable.toString()] = credential.path ?: credentials[credential.credentialsId]
+        }
+        return variables
     }
 
     void withHtmlPublisher(Closure body) {
@@ -184,14 +214,5 @@ exit "\$(cat '${home}/code' 2>/dev/null || echo 0)"
         me.helper.registerAllowedMethod('stage', [String, Closure]) { String name, Closure body -> me.helper.callClosure(body) }
         me.helper.registerAllowedMethod('node', [String, Closure]) { String label, Closure body -> me.helper.callClosure(body) }
         me.helper.registerAllowedMethod('checkout', [Object]) { Object what -> }
-        me.helper.registerAllowedMethod('string', [Map]) { Map call -> call }
-        me.helper.registerAllowedMethod('withCredentials', [List, Closure]) { List all, Closure body ->
-            me.environments.add(me.environments.last() + [(all[0].variable.toString()): 'a $ecret "pass" word'])
-            try {
-                me.helper.callClosure(body)
-            } finally {
-                me.environments.pop()
-            }
-        }
     }
 }

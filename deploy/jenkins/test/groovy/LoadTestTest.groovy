@@ -14,7 +14,7 @@ class LoadTestTest {
         assert LoadTest.faults([task: "${'load'}.json", bundle: 'tests/', criteria: 'p95 < 500ms', timeout: '1h 30m',
             set: ['worker.replicas': 5, 'worker.tty': true], env: ['A=b=c'], envFrom: ['PASSWORD'], name: 'shop-1',
             url: 'http://a:1', results: 'out/load', replace: true, follow: false, client: 'curl', atq: '/opt/atq',
-            failBuild: false]) == []
+            failBuild: false, credentialsId: 'team/atq-token', ca: '/etc/ssl/ca.pem']) == []
         assert LoadTest.faults([task: 'a', bundle: null, criteria: null]) == []
     }
 
@@ -42,6 +42,7 @@ class LoadTestTest {
         assert fault([name: 'a/b']).startsWith('`name` is `a/b`; expected 3 to 45 letters')
         assert fault([name: 'shop\n']).startsWith('`name` is')
         assert fault([timeout: '30']).contains('a number with a unit')
+        assert fault([credentialsId: 'a b']).contains('the id of a secret text')
         assert fault([client: 'wget']) == '`client` is `wget`; expected `atq` or `curl`'
         assert fault([env: ['pass word=1']]).contains('the name of a variable')
         assert fault([envFrom: ['A; rm -rf /']]).contains('`a name in envFrom` is `A; rm -rf /`')

@@ -66,6 +66,27 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
             503,
             "tokens_hidden",
         ),
+        (E::Unauthenticated(None), 401, "unauthenticated"),
+        (
+            E::Unauthenticated(Some(TokenError::Expired)),
+            401,
+            "unauthenticated",
+        ),
+        (E::Contradicting, 400, "contradicting_credentials"),
+        (
+            E::Forbidden {
+                name: text(),
+                role: Role::Viewer,
+                needed: Role::Runner,
+            },
+            403,
+            "forbidden",
+        ),
+        (E::NoPermission, 500, "internal"),
+        (E::AuthOff, 409, "auth_off"),
+        (E::NoToken(text()), 404, "token_not_found"),
+        (E::BadToken(text()), 400, "bad_token"),
+        (E::NoExchange("x"), 404, "no_token_exchange"),
         (E::ShuttingDown, 503, "shutting_down"),
     ];
     cases
@@ -368,11 +389,17 @@ fn only_a_task_whose_master_never_ran_is_a_500() {
 }
 
 #[test]
-fn the_response_beyond_the_connection_limit_has_the_declared_length() {
-    let (head, body) = TOO_MANY_CONNECTIONS.split_once("\r\n\r\n").unwrap();
-    assert!(head.ends_with(&format!("content-length: {}", body.len())));
-    let problem: Problem = serde_json::from_str(body).unwrap();
-    assert_eq!((problem.code.as_str(), problem.status), ("busy", 503));
+fn responses_without_a_request_have_the_declared_length() {
+    for (response, expected) in [
+        (TOO_MANY_CONNECTIONS, ("busy", 503)),
+        (PLAIN_HTTP, ("https_required", 400)),
+    ] {
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {} ", expected.1)));
+        assert!(head.ends_with(&format!("content-length: {}", body.len())));
+        let problem: Problem = serde_json::from_str(body).unwrap();
+        assert_eq!((problem.code.as_str(), problem.status), expected);
+    }
 }
 
 #[test]

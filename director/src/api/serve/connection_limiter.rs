@@ -1,8 +1,9 @@
 //! Limits the number of connections. Beyond the limit, the connection that has waited longest for a request is
 //! closed: incomplete requests do not block others. If all connections are busy, a new one is refused.
 
+use super::Peer;
 use super::activity::Activity;
-use super::limits::Limits;
+use super::limits::ConnectionLimits;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +14,35 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// Timeout for closing a replaced connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The client of a connection, whose connections are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// An address; for IPv6 a network, because a client has many addresses there.
+    Address(IpAddr),
+    /// A user of this machine, by id.
+    User(u32),
+}
+
+impl From<Peer> for Client {
+    fn from(peer: Peer) -> Self {
+        match peer {
+            Peer::Tcp(address) => match address.ip().to_canonical() {
+                IpAddr::V6(v6) => {
+                    let network = v6.to_bits() >> 64 << 64;
+                    Self::Address(Ipv6Addr::from_bits(network).into())
+                }
+                v4 => Self::Address(v4),
+            },
+            Peer::Socket { uid } | Peer::Control { uid } => Self::User(uid),
+        }
+    }
+}
+
 /// State of an open connection.
 #[derive(Debug, Clone, Copy)]
 struct Open {
     id: u64,
-    client: IpAddr,
+    client: Client,
     /// Time since which the connection has no request.
     waiting: Option<Instant>,
 }
@@ -31,7 +56,7 @@ enum Decision {
     Refuse,
 }
 
-fn decide(open: &[Open], client: IpAddr, limits: &Limits) -> Decision {
+fn decide(open: &[Open], client: Client, limits: &ConnectionLimits) -> Decision {
     let own: Vec<Open> = open
         .iter()
         .filter(|one| one.client == client)
@@ -43,25 +68,17 @@ fn decide(open: &[Open], client: IpAddr, limits: &Limits) -> Decision {
             .min()
             .map_or(Decision::Refuse, |(_, id)| Decision::Replace(id))
     };
-    if own.len() >= limits.per_address {
+    if own.len() >= limits.per_client {
         longest_waiting(&own)
-    } else if open.len() >= limits.connections {
+    } else if open.len() >= limits.total {
         longest_waiting(open)
     } else {
         Decision::Accept
     }
 }
 
-/// Identifies a client by its address; for IPv6 by the network, because a client has many addresses there.
-fn client(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 => v4,
-    }
-}
-
 struct Connection {
-    client: IpAddr,
+    client: Client,
     activity: Activity,
     close: CancellationToken,
     closed: CancellationToken,
@@ -75,13 +92,13 @@ struct Table {
 
 /// All open connections.
 pub struct ConnectionLimiter {
-    limits: Limits,
+    limits: ConnectionLimits,
     table: Mutex<Table>,
 }
 
 impl ConnectionLimiter {
     /// A limiter with these limits.
-    pub fn new(limits: Limits) -> Arc<Self> {
+    pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             table: Mutex::default(),
@@ -90,8 +107,7 @@ impl ConnectionLimiter {
 
     /// Accepts a connection; `None` when it is refused. Waits until a replaced connection has released its
     /// descriptor: otherwise a burst would exceed the limit.
-    pub async fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
-        let client = client(address);
+    pub async fn acquire(self: &Arc<Self>, client: Client) -> Option<ConnectionPermit> {
         let replaced = {
             let mut table = self.lock();
             match self.decide(&table, client) {
@@ -107,7 +123,7 @@ impl ConnectionLimiter {
         Some(self.admit(&mut self.lock(), client))
     }
 
-    fn admit(self: &Arc<Self>, table: &mut Table, client: IpAddr) -> ConnectionPermit {
+    fn admit(self: &Arc<Self>, table: &mut Table, client: Client) -> ConnectionPermit {
         let id = table.next;
         table.next += 1;
         let closed = CancellationToken::new();
@@ -128,9 +144,9 @@ impl ConnectionLimiter {
         permit
     }
 
-    fn decide(&self, table: &Table, client: IpAddr) -> Decision {
+    fn decide(&self, table: &Table, client: Client) -> Decision {
         // Below the lowest limit, every connection is accepted.
-        if table.open.len() < self.limits.per_address.min(self.limits.connections) {
+        if table.open.len() < self.limits.per_client.min(self.limits.total) {
             return Decision::Accept;
         }
         let open: Vec<Open> = table
@@ -183,15 +199,13 @@ mod tests {
     use futures_util::FutureExt;
     use std::pin::pin;
 
-    const LIMITS: Limits = Limits {
-        connections: 4,
-        per_address: 3,
-        bulk_bodies: 1,
-        streams: 1,
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        total: 4,
+        per_client: 3,
     };
 
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
+    fn address(last: u8) -> Client {
+        Client::Address(IpAddr::from([192, 0, 2, last]))
     }
 
     /// The immediate result of [`ConnectionLimiter::acquire`].
@@ -250,7 +264,10 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_of_one_ipv6_network_and_mapped_ones_are_one_client() {
-        let client_of = |text: &str| client(text.parse().unwrap());
+        let client_of = |text: &str| {
+            let address: IpAddr = text.parse().unwrap();
+            Client::from(Peer::Tcp((address, 80).into()))
+        };
         assert_eq!(client_of("2001:db8::1"), client_of("2001:db8::ffff:1"));
         assert_ne!(client_of("2001:db8::1"), client_of("2001:db8:0:1::1"));
         assert_eq!(client_of("::ffff:192.0.2.7"), address(7));

@@ -11,12 +11,17 @@ use tokio::time::{Sleep, sleep};
 /// Timeout of a blocked write.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// First byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// A client's socket.
 pub struct Socket<S> {
     stream: S,
     activity: Activity,
     /// Timer of a blocked write; `None` while writes succeed.
     write_timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the next bytes are the first ones of a client that should speak HTTP without TLS.
+    expects_http: bool,
 }
 
 impl<S> Socket<S> {
@@ -26,6 +31,23 @@ impl<S> Socket<S> {
             stream,
             activity,
             write_timer: None,
+            expects_http: false,
+        }
+    }
+
+    /// Logs a client that speaks TLS.
+    pub fn expecting_http(mut self) -> Self {
+        self.expects_http = true;
+        self
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.activity.received();
+        if std::mem::take(&mut self.expects_http) && bytes.first() == Some(&TLS_HANDSHAKE) {
+            tracing::debug!("a client sent a TLS handshake to a port that uses http");
         }
     }
 
@@ -54,9 +76,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.activity.received();
-        }
+        self.received(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

@@ -34,6 +34,7 @@ pub fn manifest(view: &View, observed: Observed, environment: Vec<EnvironmentVal
         start_skew,
         clock_offsets: state.clocks_at_delivery(),
         created_at: state.created_at.to_string(),
+        created_by: state.terms.created_by.clone(),
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,

@@ -36,6 +36,7 @@ fn view(events: Vec<Event>, now: u64) -> View {
         .map(|(event, second)| Record {
             seq: second + 1,
             at: Timestamp(second * 1000),
+            by: None,
             event,
         })
         .collect();
@@ -135,6 +136,7 @@ fn the_token_is_no_part_of_the_history() {
     let record = Record {
         seq: 1,
         at: Timestamp(0),
+        by: None,
         event: Event::Queued {
             run: "r".into(),
             token: "secret".into(),
