@@ -79,8 +79,8 @@ pub struct Config {
     pub socket: Option<Socket>,
     /// Certificate of the main port; `None`: HTTP.
     pub tls: Option<Tls>,
-    /// TCP port for carriers; 0 lets the system choose.
-    pub node_port: u16,
+    /// TCP port for carriers; 0 lets the system choose, `None`: the port after `port`, or another one if it is in use.
+    pub node_port: Option<u16>,
     /// Address to listen on for carriers; `None`: loopback, and the manager's address once the Swarm has other nodes.
     pub node_bind: Option<IpAddr>,
     /// Image of the carrier, which delivers bundles to the nodes and fetches results.
@@ -237,9 +237,7 @@ impl Config {
             token_exchange: exchange::read(section),
             socket: Socket::read(section),
             tls: Tls::read(&mut section.child("tls")),
-            node_port: section
-                .optional("nodePort", fields::port)
-                .unwrap_or_else(|| default_node_port(port.unwrap_or(0))),
+            node_port: section.optional("nodePort", fields::port),
             node_bind: section.optional("nodeBind", fields::address),
             carrier_image: section.or("carrierImage", fields::word, "atq-carrier:dev".into()),
             node_docker_socket: section.or(
@@ -387,14 +385,6 @@ impl Limits {
         };
         section.finish();
         limits
-    }
-}
-
-/// The port after the main one; any free port if there is none.
-fn default_node_port(port: u16) -> u16 {
-    match port {
-        0 => 0,
-        port => port.checked_add(1).unwrap_or(0),
     }
 }
 

@@ -8,12 +8,17 @@ mod fetch;
 mod keys;
 
 use crate::config::{KeyLocation, TokenExchange};
-use atq_access::exchange::{ExchangeRule, Failures, Identity, Jwt, Refusal, UseRefused, UsedJwts};
+use atq_access::FailedAttempts;
+use atq_access::exchange::{ExchangeRule, Identity, Jwt, Refusal, UseRefused, UsedJwts};
 use keys::KeySource;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use thiserror::Error;
+
+/// Maximum number of refused JWTs of one address within a minute.
+const MAX_FAILURES: usize = 30;
 
 /// The reason why a JWT is not exchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -38,7 +43,9 @@ pub enum ExchangeError {
 pub struct Exchange {
     rules: Vec<(ExchangeRule, Arc<KeySource>)>,
     used: Mutex<UsedJwts>,
-    failures: Mutex<Failures>,
+    failures: Mutex<FailedAttempts>,
+    /// Start of the clock of `failures`, which never goes back.
+    started: Instant,
 }
 
 impl Exchange {
@@ -55,7 +62,8 @@ impl Exchange {
         Self {
             rules: with_keys.collect(),
             used: Mutex::default(),
-            failures: Mutex::default(),
+            failures: Mutex::new(FailedAttempts::new(MAX_FAILURES)),
+            started: Instant::now(),
         }
     }
 
@@ -75,9 +83,6 @@ impl Exchange {
         from: Option<IpAddr>,
         now: u64,
     ) -> Result<Identity, ExchangeError> {
-        if let Some(seconds) = from.and_then(|address| lock(&self.failures).wait(address, now)) {
-            return Err(ExchangeError::Wait(seconds));
-        }
         let checked = self.check(jwt, now).await.and_then(|identity| {
             let mut used = lock(&self.used);
             used.record(identity.jwt, from, identity.jwt_ends, now)?;
@@ -92,8 +97,12 @@ impl Exchange {
             ) => false,
             Err(ExchangeError::Refused(_) | ExchangeError::Used(_)) => true,
         };
+        // Failures must not keep out others with the same address, so a valid JWT is always exchanged.
         if let Some(address) = from.filter(|_| is_failure) {
-            lock(&self.failures).record(address, now);
+            let at = self.started.elapsed().as_secs();
+            let mut failures = lock(&self.failures);
+            failures.check(address, at).map_err(ExchangeError::Wait)?;
+            failures.record(address, at);
         }
         checked
     }

@@ -1,6 +1,6 @@
 //! The port for carriers: TLS with a certificate of the Director's own, on loopback or `nodeBind` from the start, and on
 //! further addresses on demand. It must stay the same over a restart, because carriers of running tests know its URL.
-//! With `nodePort: 0`, the chosen port is therefore stored in `datadir`.
+//! Without `nodePort`, a port other than the default is therefore stored in `datadir`.
 
 mod certificate;
 
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-/// File in `datadir` with the port that was chosen for `nodePort: 0`.
+/// File in `datadir` with the port that was chosen because none is configured.
 const PORT_FILE: &str = "node-port";
 
 /// The port for carriers.
@@ -73,14 +73,18 @@ impl NodePort {
         let names: BTreeSet<String> = names.chain(host).collect();
         let certificate = Arc::new(CurrentCertificate::new(authority.server(&names)?));
         let tls = certificate::server_config(Arc::clone(&certificate))?;
-        let port_file = (config.node_port == 0).then(|| config.datadir.join(PORT_FILE));
+        let port_file = match config.node_port {
+            None | Some(0) => Some(config.datadir.join(PORT_FILE)),
+            Some(_) => None,
+        };
+        let port = config.node_port.unwrap_or_else(|| after(config.port));
         Ok(Self {
             authority,
             certificate,
             tls,
             first: config.node_bind.unwrap_or(Ipv4Addr::LOCALHOST.into()),
             port_file,
-            port: AtomicU16::new(config.node_port),
+            port: AtomicU16::new(port),
             state: Mutex::new(State {
                 names,
                 ..State::default()
@@ -118,7 +122,26 @@ impl NodePort {
         bound.map_err(failed)
     }
 
-    /// A listener on the port of the last start, or on a free one.
+    /// A listener on the port after the main one; `None` if there is none, or another program uses it.
+    async fn at_default(&self) -> anyhow::Result<Option<TcpListener>> {
+        let port = self.number();
+        if port == 0 {
+            return Ok(None);
+        }
+        match TcpListener::bind((self.first, port)).await {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tracing::warn!(
+                    port,
+                    "another program uses the port for carriers, choosing another one; `nodePort` in the configuration sets it"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| cannot_listen(self.first, port)),
+        }
+    }
+
+    /// A listener on the port that was chosen at an earlier start, on the default one, or on a free one.
     async fn chosen(&self, file: &Path) -> anyhow::Result<TcpListener> {
         let unreadable = || format!("cannot read `{}`", file.display());
         let stored = if_there(std::fs::read_to_string(file)).with_context(unreadable)?;
@@ -134,6 +157,9 @@ impl NodePort {
                     tracing::warn!(port, %error, "cannot listen for carriers on the port of the last start, choosing another one; carriers of running tests will not reach the Director");
                 }
             }
+        }
+        if let Some(listener) = self.at_default().await? {
+            return Ok(listener);
         }
         let listener = TcpListener::bind((self.first, 0)).await;
         let listener = listener.with_context(|| cannot_listen(self.first, 0))?;
@@ -165,6 +191,14 @@ impl NodePort {
             state.listening.insert(address);
         }
         Ok(())
+    }
+}
+
+/// The port after the main one; 0 if there is none.
+fn after(port: u16) -> u16 {
+    match port {
+        0 => 0,
+        port => port.checked_add(1).unwrap_or(0),
     }
 }
 

@@ -1,22 +1,31 @@
-//! Limit of failed attempts to sign in, by address.
+//! Limit of failed attempts, by address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Failed attempts of one address within [`PERIOD_SECONDS`].
-const MAX_FAILURES: usize = 10;
+/// Length of a period in seconds.
 const PERIOD_SECONDS: u64 = 60;
 /// Maximum number of remembered addresses.
 const MAX_ADDRESSES: usize = 10_000;
 
 /// Failed attempts of the last minute. Guessing a token is hopeless; the limit keeps the log short and the load low.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FailedAttempts {
+    /// Maximum number of failed attempts of one address within a minute.
+    most: usize,
     /// When each failed, in seconds of any clock that never goes back; the oldest first.
     by_address: HashMap<IpAddr, Vec<u64>>,
 }
 
 impl FailedAttempts {
+    /// Accepts at most this number of failed attempts of one address within a minute.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            by_address: HashMap::new(),
+        }
+    }
+
     /// Whether the address may try again.
     ///
     /// # Errors
@@ -27,7 +36,7 @@ impl FailedAttempts {
         };
         failures.retain(|at| now < at.saturating_add(PERIOD_SECONDS));
         match failures.first() {
-            Some(oldest) if failures.len() >= MAX_FAILURES => {
+            Some(oldest) if failures.len() >= self.most => {
                 Err(oldest.saturating_add(PERIOD_SECONDS).saturating_sub(now))
             }
             _ => Ok(()),
@@ -43,7 +52,7 @@ impl FailedAttempts {
         let failures = self.by_address.entry(address).or_default();
         failures.push(now);
         // Concurrent attempts may all have passed the check.
-        let excess = failures.len().saturating_sub(MAX_FAILURES);
+        let excess = failures.len().saturating_sub(self.most);
         failures.drain(..excess);
     }
 
@@ -65,8 +74,8 @@ impl FailedAttempts {
     }
 }
 
-/// One client has a whole /64 of IPv6.
-fn client_of(address: IpAddr) -> IpAddr {
+/// The client behind an address: one client has a whole /64 of IPv6.
+pub fn client_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let network = v6.to_bits() >> 64 << 64;
@@ -88,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_eleventh_failure_within_a_minute_is_refused_and_later_ones_are_accepted() {
-        let mut attempts = FailedAttempts::default();
+        let mut attempts = FailedAttempts::new(10);
         let client = address("192.0.2.1");
         for at in 100..110 {
             assert_eq!(attempts.check(client, at), Ok(()));
@@ -102,7 +111,7 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_count_together() {
-        let mut attempts = FailedAttempts::default();
+        let mut attempts = FailedAttempts::new(10);
         for host in 0..10 {
             attempts.record(address(&format!("2001:db8::{host}")), 0);
         }
@@ -116,7 +125,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut attempts = FailedAttempts::default();
+        let mut attempts = FailedAttempts::new(10);
         for number in 0..20_000 {
             attempts.record(IpAddr::V4(Ipv4Addr::from_bits(number)), 5);
         }
@@ -125,7 +134,7 @@ mod tests {
             attempts.record(address("192.0.2.1"), 5);
         }
         let longest = attempts.by_address.values().map(Vec::len).max();
-        assert_eq!(longest, Some(MAX_FAILURES));
+        assert_eq!(longest, Some(10));
         // Addresses without a recent failure go first.
         attempts.record(address("192.0.2.9"), 100);
         assert_eq!(attempts.by_address.len(), 1);

@@ -5,10 +5,8 @@
 //! - [`KeySet`]: the public keys of an issuer;
 //! - [`Jwt::check`]: signature, times and claims; the result is an [`Identity`], or a [`Refusal`];
 //! - [`UsedJwts`]: how often, and from where, a JWT was exchanged;
-//! - [`Failures`]: limits failed attempts of an address.
 
 mod claims;
-mod failures;
 mod jwt;
 mod keys;
 mod provider;
@@ -19,7 +17,6 @@ pub mod testing;
 mod tests;
 mod used;
 
-pub use failures::Failures;
 pub use jwt::{Identity, Jwt, MAX_JWT_BYTES, Refusal};
 pub use keys::{InvalidKeys, KeySet};
 pub use rule::{BoundClaims, ExchangeRule, InvalidClaims};

@@ -24,7 +24,7 @@ mod role;
 mod session;
 mod token;
 
-pub use attempts::FailedAttempts;
+pub use attempts::{FailedAttempts, client_of};
 pub use destination::local_path;
 pub use host::{HostError, HostRule};
 pub use origin::{Request, is_foreign};

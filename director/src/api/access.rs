@@ -10,19 +10,23 @@ use super::peer::Peer;
 use crate::audit::{Audit, Entry, Outcome};
 use crate::config::{Auth, Config};
 use crate::tokens::{Tokens, now};
-use atq_access::{ANONYMOUS, Permission, Principal, Role, TokenId, TokenRecord, Via};
+use atq_access::{ANONYMOUS, Permission, Principal, Role, TokenId, TokenRecord, TokenState, Via};
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Header with a token, for clients that cannot set `Authorization` or use it for a proxy.
 pub(super) const TOKEN_HEADER: &str = "x-atq-token";
 
 /// Status in the audit log of requests whose client disconnected before the response.
 const DISCONNECTED: u16 = 499;
+
+/// Interval between checks whether the client of a stream still has access.
+const ACCESS_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The parts of a request that identify its client.
 #[derive(Debug, Clone, Copy)]
@@ -198,6 +202,17 @@ fn process(uid: u32, role: Role, via: Via) -> Principal {
         name: format!("uid:{uid}"),
         role,
         via,
+    }
+}
+
+/// Completes when a token is not accepted any longer by which the client was identified: a stream ends then.
+pub(super) async fn access_ended(access: Access, client: Principal) {
+    let (Via::Token(id) | Via::Session(id)) = client.via else {
+        return std::future::pending().await;
+    };
+    let is_valid = |record: TokenRecord| record.state(now()) == TokenState::Valid;
+    while access.tokens().get(&id).is_some_and(is_valid) {
+        tokio::time::sleep(ACCESS_CHECK_INTERVAL).await;
     }
 }
 

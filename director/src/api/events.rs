@@ -1,5 +1,6 @@
 //! The events of a task: as a list, or as a stream.
 
+use super::access::access_ended;
 use super::app::App;
 use super::body::with_guard;
 use super::error::{ApiError, RequestError};
@@ -8,16 +9,17 @@ use super::query::Query;
 use super::task::find;
 use super::view::EventConverter;
 use super::{media, view};
+use atq_access::Principal;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::{StreamedEvent, TaskEvent, TaskEvents};
 use atq_run::events::HistoryUpdate;
 use atq_store::StoreError;
 use atq_task::spec::shorten;
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use std::future::ready;
@@ -60,6 +62,7 @@ const RETRY: Duration = Duration::from_secs(2);
 )]
 pub async fn events(
     State(app): State<App>,
+    Extension(client): Extension<Principal>,
     TaskId(name): TaskId,
     uri: Uri,
     headers: HeaderMap,
@@ -75,7 +78,8 @@ pub async fn events(
         let events = updates.filter_map(move |update| ready(to_sse(&mut converter, update, after)));
         let hint = stream::once(ready(Ok(Event::default().retry(RETRY))));
         let alive = KeepAlive::new().interval(KEEP_ALIVE);
-        let response = Sse::new(hint.chain(events)).keep_alive(alive);
+        let ended = Box::pin(access_ended(app.access.clone(), client));
+        let response = Sse::new(hint.chain(events).take_until(ended)).keep_alive(alive);
         return Ok(with_guard(response.into_response(), slot));
     }
     let mut events = view::events(&app.orchestrator.history(&name).await?);

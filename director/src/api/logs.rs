@@ -1,5 +1,6 @@
 //! Logs of the containers of a task.
 
+use super::access::access_ended;
 use super::app::App;
 use super::body::with_guard;
 use super::error::ApiError;
@@ -7,10 +8,12 @@ use super::path::TaskId;
 use super::query::Query;
 use super::task::find;
 use super::{media, view};
+use atq_access::Principal;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::LogEntry;
 use atq_engine::Role;
 use atq_run::logs::{LogError, LogFilter, SourcedLine};
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -63,6 +66,7 @@ const BOOLEANS: [(&str, bool); 4] = [("1", true), ("true", true), ("0", false), 
 )]
 pub async fn logs(
     State(app): State<App>,
+    Extension(client): Extension<Principal>,
     TaskId(name): TaskId,
     uri: Uri,
     headers: HeaderMap,
@@ -84,7 +88,8 @@ pub async fn logs(
     // An error aborts the body, so that a client detects the truncation.
     let body = lines
         .ready_chunks(CHUNK_LINES)
-        .map(move |lines| to_chunk(lines, format));
+        .map(move |lines| to_chunk(lines, format))
+        .take_until(Box::pin(access_ended(app.access.clone(), client)));
     let response = ([(CONTENT_TYPE, kind)], Body::from_stream(body)).into_response();
     Ok(with_guard(response, slot))
 }

@@ -27,6 +27,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Maximum number of failed attempts to sign in of one address within a minute.
+const MAX_FAILURES: usize = 10;
 /// Header with the CSRF token of a session.
 const CSRF_HEADER: &str = "x-atq-csrf";
 /// Path of the page to sign in.
@@ -72,7 +74,7 @@ impl Browsers {
             is_on: config.auth == Auth::Tokens,
             is_secure: config.tls.is_some() || is_public_secure,
             sessions: RwLock::default(),
-            failures: Mutex::default(),
+            failures: Mutex::new(FailedAttempts::new(MAX_FAILURES)),
             started: Instant::now(),
         }))
     }
@@ -141,11 +143,16 @@ impl Browsers {
             Some(Peer::Tcp(address)) => address.ip(),
             _ => Ipv4Addr::LOCALHOST.into(),
         };
-        let allowed = self.0.failures.lock().check(address, at);
-        allowed.map_err(NotSignedIn::TooMany)?;
+        // Failed attempts must not keep out others with the same address, so a valid token is always accepted.
         let record = self.0.tokens.find(token, now).map_err(|error| {
-            self.0.failures.lock().record(address, at);
-            NotSignedIn::Refused(error)
+            let mut failures = self.0.failures.lock();
+            match failures.check(address, at) {
+                Ok(()) => {
+                    failures.record(address, at);
+                    NotSignedIn::Refused(error)
+                }
+                Err(seconds) => NotSignedIn::TooMany(seconds),
+            }
         })?;
         let (cookie, csrf) = (random()?, random()?);
         let before = self.find(headers, now);

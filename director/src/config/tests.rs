@@ -47,7 +47,7 @@ fn smallest_file_has_the_documented_defaults() {
         token_exchange: Vec::new(),
         socket: None,
         tls: None,
-        node_port: 8081,
+        node_port: None,
         node_bind: None,
         carrier_image: "atq-carrier:dev".into(),
         node_docker_socket: "/var/run/docker.sock".into(),

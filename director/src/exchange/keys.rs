@@ -2,7 +2,7 @@
 
 use super::fetch::Fetch;
 use crate::config::KeyLocation;
-use atq_access::exchange::KeySet;
+use atq_access::exchange::{InvalidKeys, KeySet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -91,7 +91,11 @@ impl KeySource {
         if state.keys.is_some() && text == state.text {
             return Ok((text, None));
         }
-        let keys = KeySet::parse(&text).map_err(|error| error.to_string())?;
+        let keys = match KeySet::parse(&text) {
+            // Withdrawn keys must not be used any longer, unlike those of an issuer that is unavailable.
+            Err(InvalidKeys::NoneUsable(_)) if !self.is_file => KeySet::withdrawn(),
+            parsed => parsed.map_err(|error| error.to_string())?,
+        };
         let location = &self.location;
         tracing::info!(location, ignored = ?keys.ignored(), "read the keys of an issuer");
         Ok((text, Some(keys)))
@@ -254,9 +258,18 @@ mod tests {
     async fn an_invalid_answer_is_treated_like_a_failed_request() {
         let (source, issuer) = source(&["a"], false);
         assert_eq!(has(&source, "a").await, Some(true));
-        issuer.set(&[]);
+        issuer.0.lock().unwrap().0 = Ok(b"<html>Bad Gateway</html>".to_vec());
         pass(600).await;
         assert_eq!(has(&source, "a").await, Some(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn withdrawn_keys_are_not_used_any_longer() {
+        let (source, issuer) = source(&["a"], false);
+        assert_eq!(has(&source, "a").await, Some(true));
+        issuer.set(&[]);
+        pass(600).await;
+        assert_eq!(has(&source, "a").await, Some(false));
     }
 
     #[tokio::test(start_paused = true)]

@@ -133,6 +133,24 @@ async fn authority_and_port_survive_a_restart() {
     assert_eq!(stored, format!("{}\n", second.number()));
 }
 
+#[tokio::test]
+async fn without_a_configured_port_one_in_use_is_replaced_and_the_new_one_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let number = taken.local_addr().unwrap().port();
+    let path = home.path().display();
+    let main = number - 1;
+    let text = format!("port: {main}\nglusterpath: {path}/b\ndatadir: {path}\n");
+    let config = Config::parse(&text, |_| None).unwrap();
+    let chosen = {
+        let port = started(&config).await;
+        assert_ne!(port.number(), number);
+        port.number()
+    };
+    let stored = fs::read_to_string(home.path().join("node-port")).unwrap();
+    assert_eq!(stored, format!("{chosen}\n"));
+}
+
 #[test]
 fn a_damaged_authority_is_replaced() {
     let home = tempfile::tempdir().unwrap();

@@ -207,7 +207,7 @@ async fn a_jwt_is_exchanged_again_for_its_own_address_only() {
 }
 
 #[tokio::test]
-async fn an_address_with_many_failures_must_wait() {
+async fn an_address_with_many_failures_must_wait_with_further_invalid_jwts() {
     let issuer = Issuer::start().await;
     let director = issuer.director().await;
     let good = issuer.jwt("job_id", json!("1"));
@@ -215,13 +215,15 @@ async fn an_address_with_many_failures_must_wait() {
         let refused = exchange_from(&director, "x.y.z", tcp("10.0.0.1")).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN);
     }
-    let limited = exchange_from(&director, &good, tcp("10.0.0.1")).await;
+    let limited = exchange_from(&director, "x.y.z", tcp("10.0.0.1")).await;
     assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(limited.json()["code"], "too_many_attempts");
     let wait = limited.headers["retry-after"].to_str().unwrap();
     assert!((1..=60).contains(&wait.parse::<u64>().unwrap()), "{wait}");
-    let other = exchange_from(&director, &good, tcp("10.0.0.2")).await;
-    assert_eq!(other.status, StatusCode::CREATED);
+    let valid = exchange_from(&director, &good, tcp("10.0.0.1")).await;
+    assert_eq!(valid.status, StatusCode::CREATED);
+    let other = exchange_from(&director, "x.y.z", tcp("10.0.0.2")).await;
+    assert_eq!(other.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn a_token_is_exchanged_for_a_cookie() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_refused_and_ten_of_them_close_the_form_for_a_minute() {
+async fn wrong_tokens_are_refused_and_after_ten_of_them_without_a_reason_for_a_minute() {
     let director = with_tokens().await;
     let token = director.token("ana", Role::Viewer).await;
     let revoked = director.token_until("gone", Role::Viewer, None).await;
@@ -134,7 +134,7 @@ async fn a_wrong_token_is_refused_and_ten_of_them_close_the_form_for_a_minute() 
         director.send(post("/sign-in", "token=x", &[])).await;
     }
     let refused = director
-        .send(post("/sign-in", &format!("token={token}"), &[]))
+        .send(post("/sign-in", &format!("token={changed}"), &[]))
         .await;
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
     let seconds: u64 = refused.headers[header::RETRY_AFTER]
@@ -144,7 +144,11 @@ async fn a_wrong_token_is_refused_and_ten_of_them_close_the_form_for_a_minute() 
         .unwrap();
     assert!((1..=60).contains(&seconds), "{seconds}");
     assert!(refused.text().contains("too many failed attempts"));
-    // Other requests are not affected.
+    // Valid tokens are not affected.
+    let signed_in = director
+        .send(post("/sign-in", &format!("token={token}"), &[]))
+        .await;
+    assert_eq!(signed_in.status, StatusCode::SEE_OTHER);
     let tasks = director.send_as(&token, get("/task", &[])).await;
     assert_eq!(tasks.status, StatusCode::OK);
 }

@@ -1,11 +1,13 @@
 //! The resource `/token`.
 
 use crate::fixture::{Answer, Director, payload, request};
-use atq_access::Role;
+use atq_access::{Role, Token};
 use atq_director::api::Peer;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderValue, Request, StatusCode, header};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
 
 fn create(body: &Value) -> Request<Body> {
     request("POST", "/token", Body::from(body.to_string()))
@@ -62,6 +64,32 @@ async fn a_created_token_works_until_it_is_revoked_and_is_shown_once() {
     let mut entries = listed["tokens"].as_array().unwrap().iter();
     let entry = entries.find(|token| token["id"] == created["id"]).unwrap();
     assert!(entry["revoked"].is_string());
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_the_streams_of_its_client() {
+    let director = Director::with("auth: tokens\n").await;
+    let admin = director.token("ana", Role::Admin).await;
+    let put = request("PUT", "/task", Body::from(payload("live").to_string()));
+    director.send_as(&admin, put).await;
+    for path in ["/task/live/events", "/task/live/logs?follow=true"] {
+        let viewer = director.token("eve", Role::Viewer).await;
+        let id = Token::parse(&viewer).unwrap().id().clone();
+        let mut follow = request("GET", path, Body::empty());
+        let kind = HeaderValue::from_static("text/event-stream");
+        follow.headers_mut().insert(header::ACCEPT, kind);
+        let revoke = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            director.access.tokens().revoke(&id).await.unwrap();
+        };
+        let both = async { tokio::join!(director.send_as(&viewer, follow), revoke) };
+        let (answer, ()) = timeout(Duration::from_secs(30), both).await.expect(path);
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+    }
+    let task = director
+        .send_as(&admin, request("GET", "/task/live", Body::empty()))
+        .await;
+    assert!(task.json().get("finishedAt").is_none(), "the run goes on");
 }
 
 #[tokio::test]

@@ -65,6 +65,15 @@ impl KeySet {
         }
     }
 
+    /// The keys of an issuer that has withdrawn all of them.
+    pub fn withdrawn() -> Self {
+        Self {
+            keys: Vec::new(),
+            is_single: false,
+            ignored: Vec::new(),
+        }
+    }
+
     fn from_jwks(jwks: Jwks) -> Result<Self, InvalidKeys> {
         let mut keys = Vec::new();
         let mut ignored = Vec::new();

@@ -9,7 +9,9 @@ use thiserror::Error;
 const RESERVED: [&str; 6] = ["iss", "aud", "exp", "nbf", "iat", "jti"];
 /// Claims whose value any project of an issuer can choose, or that are the same for many. A rule that binds no other claim
 /// would accept the jobs of strangers on a public issuer.
-const ANYBODYS: [&str; 16] = [
+const ANYBODYS: [&str; 23] = [
+    "actor",
+    "actor_id",
     "base_ref",
     "deployment_tier",
     "environment",
@@ -17,6 +19,8 @@ const ANYBODYS: [&str; 16] = [
     "environment_protected",
     "event_name",
     "head_ref",
+    "job_workflow_ref",
+    "job_workflow_sha",
     "pipeline_source",
     "project_visibility",
     "ref",
@@ -25,6 +29,9 @@ const ANYBODYS: [&str; 16] = [
     "ref_type",
     "repository_visibility",
     "runner_environment",
+    "sha",
+    "user_email",
+    "user_login",
     "workflow",
 ];
 
@@ -59,7 +66,7 @@ pub enum InvalidClaims {
     DoubleStar(String),
     /// The rule binds nothing that identifies the project.
     #[error(
-        "must bind a claim that identifies the project, like `project_path`, `repository` or `sub`: otherwise every project of the issuer is accepted"
+        "must bind a claim that identifies the project, like `project_path`, `repository` or `sub`, with its owner (the part before the first `/`) without `*`: otherwise every project of the issuer is accepted"
     )]
     Unbound,
 }
@@ -88,7 +95,7 @@ impl BoundClaims {
             }
             let patterns: Vec<Pattern> = values.into_iter().map(Pattern).collect();
             identifies |=
-                !ANYBODYS.contains(&name.as_str()) && patterns.iter().all(Pattern::restricts);
+                !ANYBODYS.contains(&name.as_str()) && patterns.iter().all(Pattern::names_owner);
             bound.push((name, patterns));
         }
         match identifies {
@@ -123,9 +130,15 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
 struct Pattern(String);
 
 impl Pattern {
-    /// Whether it has a part that is compared.
-    fn restricts(&self) -> bool {
-        self.0.chars().any(|c| !"*/:".contains(c))
+    /// Whether the owner of the project is given, the part before the first slash: everybody can choose the parts after
+    /// it. The kind of the value, as in `repo:owner/name` and `https://host/`, is not the owner.
+    fn names_owner(&self) -> bool {
+        let text = ["repo:", "project_path:", "https://", "http://"]
+            .iter()
+            .find_map(|kind| self.0.strip_prefix(kind))
+            .unwrap_or(&self.0);
+        let owner = text.split('/').next().unwrap_or_default();
+        owner.chars().any(|c| c != ':') && !owner.contains('*')
     }
 
     /// Compares part by part between the slashes. The parts between two stars are searched from left to right, which is
@@ -175,8 +188,37 @@ mod tests {
     }
 
     fn accepts(value: &str, claim: Value) -> bool {
-        let claims = bound("project_path", &[value]).unwrap();
+        let patterns = vec![Pattern(value.to_owned())];
+        let claims = BoundClaims(vec![("project_path".to_owned(), patterns)]);
         claims.mismatch(|_| Some(claim.clone())).is_none()
+    }
+
+    #[test]
+    fn a_rule_must_name_the_owner_of_the_projects() {
+        for (claim, value, is_bound) in [
+            ("project_path", "shop/*", true),
+            ("repository", "octo-org/load-*", true),
+            ("repository", "*/load", false),
+            ("repository", "octo-*/load", false),
+            ("sub", "repo:octo-org/*:ref:refs/heads/main", true),
+            ("sub", "repo:*/*:ref:refs/heads/main", false),
+            (
+                "sub",
+                "project_path:shop/load:ref_type:branch:ref:main",
+                true,
+            ),
+            ("sub", "project_path:*/load:ref_type:branch:ref:main", false),
+            ("sub", "https://jenkins.example.com/job/*/", true),
+            ("repository_owner_id", "1234", true),
+            ("actor", "ana", false),
+            (
+                "job_workflow_ref",
+                "octo-org/x/.github/workflows/a.yml@main",
+                false,
+            ),
+        ] {
+            assert_eq!(bound(claim, &[value]).is_ok(), is_bound, "{claim} {value}");
+        }
     }
 
     #[test]

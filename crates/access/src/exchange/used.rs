@@ -2,6 +2,7 @@
 //! repeated when its answer was lost. So a second exchange is accepted, but only for the address of the first one, and not
 //! any number of times.
 
+use crate::attempts::client_of;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use thiserror::Error;
@@ -47,6 +48,7 @@ impl UsedJwts {
         ends: u64,
         now: u64,
     ) -> Result<(), UseRefused> {
+        let from = from.map(client_of);
         if let Some(known) = self.0.get_mut(&id) {
             if known.from != from {
                 return Err(UseRefused::OtherAddress);

@@ -5,7 +5,7 @@ use super::Peer;
 use super::activity::Activity;
 use super::limits::ConnectionLimits;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -26,13 +26,7 @@ pub enum Client {
 impl From<Peer> for Client {
     fn from(peer: Peer) -> Self {
         match peer {
-            Peer::Tcp(address) => match address.ip().to_canonical() {
-                IpAddr::V6(v6) => {
-                    let network = v6.to_bits() >> 64 << 64;
-                    Self::Address(Ipv6Addr::from_bits(network).into())
-                }
-                v4 => Self::Address(v4),
-            },
+            Peer::Tcp(address) => Self::Address(atq_access::client_of(address.ip())),
             Peer::Socket { uid } | Peer::Control { uid } => Self::User(uid),
         }
     }
