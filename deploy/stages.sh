@@ -103,12 +103,21 @@ end_tree() {
   kill -TERM "$1" 2>/dev/null || true
 }
 
-# end_stages CODE: prints the stages in the order of their ends, with a line of totals. Exits with 1 if a stage has not
-# passed.
+# failures STAGE: the failed tests of a stage with their messages, at most 80 lines.
+failures() {
+  awk '/^failures:$/ { inside = 1 } inside' "$STAGES/$1.log" | grep -v '^$' | head -n 80
+}
+
+# end_stages CODE: prints the failed tests, then the stages in the order of their ends, with a line of totals. Exits with
+# 1 if a stage has not passed.
 end_stages() {
   local code=$1 pid name seconds result cpu good=0 bad=0
   trap - EXIT INT TERM HUP
   for pid in "${LANES[@]}"; do end_tree "$pid"; done
+  for name in $(grep -l "	FAILED " "$STAGES"/*.result 2>/dev/null); do
+    name=$(basename "$name" .result)
+    printf '\n---- failed in %s\n%s\n' "$name" "$(failures "$name")"
+  done
   printf '\n%-18s %8s %5s  %s\n' "$TIER: stage" seconds CPU result
   while IFS=$'\t' read -r name seconds result cpu; do
     printf '%-18s %8s %4s%%  %s\n' "$name" "$seconds" "$cpu" "$result"

@@ -47,6 +47,9 @@ export ATQ_CARRIER_BIN=$TARGET/programs/atq-carrier
 # The stage `tools` installs Chromium, so its tests are not skipped.
 export ATQ_TEST_BROWSER=1
 
+# The messages of failed tests stay readable; a single test is repeated with backtraces.
+export RUST_BACKTRACE=0
+
 begin_stages test
 stage engine setup swarm
 lane tools

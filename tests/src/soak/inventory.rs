@@ -1,7 +1,7 @@
 //! Inventory of Docker objects, kernel objects and files, taken before and after a test and compared by name.
 //!
 //! It contains services, networks, containers, volumes and images from Docker's lists; the files of the Director (data
-//! without the store's own files, bundles); and kernel objects that Docker does not list: network namespaces, and the
+//! without the store's own files and the socket, bundles); and kernel objects that Docker does not list: network namespaces, and the
 //! vxlan interfaces inside and outside of them. A leaked vxlan interface blocks its network id on the node forever.
 //!
 //! The *files* in `/run/docker/netns` are not counted: the Engine removes those of ended namespaces about once a minute.
@@ -17,6 +17,8 @@ use std::path::Path;
 use std::process::Command;
 
 const NAMESPACES: &str = "/run/docker/netns";
+/// In the data directory, the store and a socket that exists only while the Director runs.
+const NOT_COUNTED: [&str; 2] = ["state", "control.sock"];
 /// Kinds of which only new objects count.
 const KERNEL_KINDS: [&str; 2] = ["vxlan interfaces", "network namespaces"];
 /// Kinds, the commands that list them, and the output formats.
@@ -65,8 +67,8 @@ impl Inventory {
         }
         kinds.insert("network namespaces", namespaces);
         kinds.insert("vxlan interfaces", interfaces);
-        kinds.insert("data files", files(&dir.join("data"), Some("state"))?);
-        kinds.insert("bundle files", files(&dir.join("bundles"), None)?);
+        kinds.insert("data files", files(&dir.join("data"), &NOT_COUNTED)?);
+        kinds.insert("bundle files", files(&dir.join("bundles"), &[])?);
         Ok(Self(kinds))
     }
 
@@ -176,7 +178,7 @@ fn vxlan_interfaces(namespace: Option<&String>) -> Result<BTreeSet<String>> {
 }
 
 /// Files and directories below `root`, except its immediate subdirectories, which are created on demand and kept.
-fn files(root: &Path, except: Option<&str>) -> Result<BTreeSet<String>> {
+fn files(root: &Path, except: &[&str]) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {
@@ -190,7 +192,7 @@ fn files(root: &Path, except: Option<&str>) -> Result<BTreeSet<String>> {
             let entry = entry?;
             let path = entry.path();
             let name = path.strip_prefix(root)?.display().to_string();
-            if Some(name.as_str()) == except {
+            if except.contains(&name.as_str()) {
                 continue;
             }
             let is_dir = entry.file_type()?.is_dir();
@@ -240,14 +242,20 @@ mod tests {
     }
 
     #[test]
-    fn all_files_count_except_those_of_the_store() {
+    fn all_files_count_except_those_of_a_running_director() {
         let dir = tempfile::tempdir().unwrap();
-        for path in ["state/db", "evidence/task/run/log", "director-id"] {
+        let names = [
+            "state/db",
+            "evidence/task/run/log",
+            "director-id",
+            "control.sock",
+        ];
+        for path in names {
             let path = dir.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "x").unwrap();
         }
-        let found: Vec<String> = files(dir.path(), Some("state"))
+        let found: Vec<String> = files(dir.path(), &NOT_COUNTED)
             .unwrap()
             .into_iter()
             .collect();

@@ -187,7 +187,11 @@ pub async fn a_killed_container_ends_at_once_whatever_its_grace_period(fixture: 
         .await;
     fixture.swarm.kill_container(&stopped).await.unwrap();
     let end = fixture.until("an end", ended).await;
-    assert_eq!(end, (TaskState::Shutdown, Some(137)));
+    // A node that sees the end of the container before the request to stop reports `failed`.
+    assert!(
+        matches!(end, (TaskState::Shutdown | TaskState::Failed, Some(137))),
+        "{end:?}"
+    );
     // A container that does not run is unchanged; an unknown one is an error.
     fixture.swarm.kill_container(&stopped).await.unwrap();
     assert_eq!(ended(&fixture.tasks().await), Some(end));
