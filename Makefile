@@ -34,7 +34,7 @@ quick: fmt-check lint ## before each commit: formatting, lints, and tests withou
 test: ## everything but the parts, also on the real Swarm; ends with a table of the stages
 	@exec deploy/test.sh
 
-parts: ## other Engines, and many connections; records the results in docs/reference/engines.md
+parts: ## other Engines, many connections, and attacks; records the results in docs/reference/engines.md
 	@exec deploy/parts.sh
 
 check: fmt-check lint doc ## formatting, lints and the API documentation

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tier `make parts`: other Docker Engines, and twenty thousand connections. See --help.
+# The tier `make parts`: other Docker Engines, twenty thousand connections, and attacks. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/stages.sh"
@@ -15,6 +15,7 @@ Parts, all by default:
                            their failures, stops and deletes, and a distributed JMeter test by `atq`. Then everything is
                            removed
   connections              twenty thousand connections to a Director
+  attack                   response times of a Director, built with optimisation, under attack while a task runs
 
 Each part writes its result to docs/reference/engines.md: date, versions, what ran. Needs root. The output ends with a table
 of the stages; the logs are in `stages/parts` of the build directory. Exit codes: 0 all passed, 1 some did not.
@@ -89,10 +90,20 @@ connections_part() {
   write_row connections "| connections | $(date +%Y-%m-%d) | ${line:-$(result connections)} |"
 }
 
+attack_part() {
+  local row
+  stage attack-build --needs build cargo build --locked --offline --release -p atq-director
+  stage attack --needs attack-build env -u DOCKER_HOST ATQ_TEST_PROGRAMS="$TARGET/release" "${TESTS[@]}" --test parts -- \
+    --nocapture attack::
+  sed -n 's/^| \(.* | [0-9]* | [0-9]* | [0-9]* | .*\)/| \1/p' "$STAGES/attack.log" | while read -r row; do
+    write_row "$(cut -d '|' -f 2 <<<"$row" | sed 's/^ *//; s/ *$//')" "$row"
+  done
+}
+
 main() {
   case ${1:-} in -h | --help) usage && return ;; esac
   local parts=("$@") part
-  [ ${#parts[@]} -gt 0 ] || parts=(connections debian-trixie moby-29)
+  [ ${#parts[@]} -gt 0 ] || parts=(connections attack debian-trixie moby-29)
   is_root || die "the parts need namespaces and this user is not root" "run as root"
   cd "$ROOT"
   export ATQ_TEST_PROGRAMS=$TARGET/programs
@@ -105,6 +116,7 @@ main() {
     case "$part" in
       debian-trixie | moby-29) engine_part "$part" ;;
       connections) connections_part ;;
+      attack) attack_part ;;
       *) die "no part \`$part\`" "see --help" ;;
     esac
   done

@@ -103,8 +103,8 @@ end_tree() {
   kill -TERM "$1" 2>/dev/null || true
 }
 
-# failures STAGE: the failed tests of a stage with their messages, at most 80 lines.
-failures() {
+# failed_tests STAGE: the failed tests of a stage with their messages, at most 80 lines.
+failed_tests() {
   awk '/^failures:$/ { inside = 1 } inside' "$STAGES/$1.log" | grep -v '^$' | head -n 80
 }
 
@@ -116,7 +116,7 @@ end_stages() {
   for pid in "${LANES[@]}"; do end_tree "$pid"; done
   for name in $(grep -l "	FAILED " "$STAGES"/*.result 2>/dev/null); do
     name=$(basename "$name" .result)
-    printf '\n---- failed in %s\n%s\n' "$name" "$(failures "$name")"
+    printf '\n---- failed in %s\n%s\n' "$name" "$(failed_tests "$name")"
   done
   printf '\n%-18s %8s %5s  %s\n' "$TIER: stage" seconds CPU result
   while IFS=$'\t' read -r name seconds result cpu; do

@@ -76,7 +76,9 @@ impl Out {
     pub fn error(&self, error: &CliError) {
         write_stderr(format_args!("{FAILURE}error:{FAILURE:#} {error}"));
         if let CliError::Rejected { faults, .. } = error {
-            for fault in faults {
+            // The message of the Director contains a single fault already.
+            let shown = error.to_string();
+            for fault in faults.iter().filter(|fault| !shown.contains(&fault.message)) {
                 write_stderr(format_args!("  `{}` {}", fault.field, fault.message));
             }
         }

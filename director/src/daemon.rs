@@ -1,7 +1,7 @@
 //! Lifecycle of the daemon: it listens first, so that requests are answered at once, recovers earlier tasks in the
 //! background, and ends on a signal without stopping tests.
 
-use crate::api::{self, App, Endpoint, Limits, Listener, Server, Slots};
+use crate::api::{self, App, Endpoint, Limits, Listener, Server, Slots, StoreCheck};
 use crate::config::Config;
 use crate::listeners::{self, Listeners};
 use crate::{Assembled, Ports, assemble, permissions, retention};
@@ -114,6 +114,7 @@ pub async fn run(
         config,
         recovered: recovery,
         slots: Slots::new(&limits),
+        store_check: StoreCheck::default(),
     };
     let routes = api::router(app);
     let local = [(socket, limits.socket), (control, limits.control)];

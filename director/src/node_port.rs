@@ -10,6 +10,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use atq_engine_swarm::NodeDoor;
 use atq_files::{Mode, if_there, write_atomic};
+use atq_retry::{Deadline, Pauses, retry};
 use certificate::{Authority, CurrentCertificate};
 use rustls::ServerConfig;
 use std::collections::BTreeSet;
@@ -18,11 +19,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 /// File in `datadir` with the port that was chosen because none is configured.
 const PORT_FILE: &str = "node-port";
+/// Backoff while another program uses the port of the last start, and its end.
+const REBIND_PAUSES: Pauses = Pauses {
+    first: Duration::from_millis(100),
+    longest: Duration::from_millis(500),
+};
+const REBIND_FOR: Duration = Duration::from_secs(3);
 
 /// The port for carriers.
 pub struct NodePort {
@@ -148,7 +156,10 @@ impl NodePort {
         let stored = stored.and_then(|text| text.trim().parse::<u16>().ok());
         let stored = stored.filter(|port| *port > 0);
         if let Some(port) = stored {
-            match TcpListener::bind((self.first, port)).await {
+            let bind = || TcpListener::bind((self.first, port));
+            let is_used = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+            // An outgoing connection of another program may use the port for a moment.
+            match retry(REBIND_PAUSES, Deadline::after(REBIND_FOR), bind, is_used).await {
                 Ok(listener) => {
                     self.port.store(port, Ordering::Release);
                     return Ok(listener);

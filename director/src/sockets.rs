@@ -1,6 +1,9 @@
 //! The Director's Unix sockets: replaces the file of an earlier process, never that of a running one, and removes its own
 //! at the end.
 
+use atq_retry::{Deadline, Pauses, retry};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
@@ -18,6 +21,13 @@ pub const CONTROL: &str = "control.sock";
 pub const MAX_PATH: usize = 107;
 /// Timeout of the check whether a process listens.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Backoff while another process holds the lock of the directory, and its end.
+const LOCK_PAUSES: Pauses = Pauses {
+    first: Duration::from_millis(10),
+    longest: Duration::from_millis(100),
+};
+const LOCK_FOR: Duration = Duration::from_secs(2);
 
 /// Why a socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -90,18 +100,39 @@ pub async fn open(
         return Err(SocketError::NoDirectory(directory.to_owned()));
     }
     let address = Address::of(path)?;
+    let directory = File::open(directory)?;
+    lock(&directory).await;
     remove_stale(&address).await?;
     // The mask of new files keeps other users out until the mode is set.
     let listener = UnixListener::bind(address.path())?;
+    // Group and mode are those of the socket, whatever has its name meanwhile.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let socket = rustix::fs::open(address.path(), flags, Mode::empty()).map_err(io::Error::from)?;
+    let own = Path::new("/proc/self/fd").join(socket.as_raw_fd().to_string());
+    let found = fs::metadata(&own)?;
+    if !found.file_type().is_socket() {
+        return Err(SocketError::NotASocket);
+    }
     let file = SocketFile {
         path: path.to_owned(),
-        identity: identity(&fs::symlink_metadata(path)?),
+        identity: identity(&found),
     };
     if let Some(group) = group {
-        chown(path, None, Some(group)).map_err(|source| SocketError::Group { group, source })?;
+        chown(&own, None, Some(group)).map_err(|source| SocketError::Group { group, source })?;
     }
-    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    fs::set_permissions(&own, Permissions::from_mode(mode))?;
     Ok((listener, file))
+}
+
+/// Keeps another Director that starts at the same time from removing the socket that this one creates, until `directory`
+/// is closed. Any program may hold the lock, so the wait for it is short, and then ends without it.
+async fn lock(directory: &File) {
+    let try_lock = || async { flock(directory, FlockOperation::NonBlockingLockExclusive) };
+    let is_held = |error: &Errno| *error == Errno::WOULDBLOCK;
+    let locked = retry(LOCK_PAUSES, Deadline::after(LOCK_FOR), try_lock, is_held).await;
+    if let Err(error) = locked {
+        tracing::debug!(%error, "the directory of the socket cannot be locked");
+    }
 }
 
 /// Removes the file of a process that has ended.
@@ -189,6 +220,34 @@ mod tests {
         let refused = open(&path, 0o600, None).await;
         assert!(matches!(refused, Err(SocketError::InUse)), "{refused:?}");
         drop((listener, file));
+    }
+
+    #[tokio::test]
+    async fn of_two_processes_that_replace_a_socket_at_the_same_time_one_gets_it() {
+        for _ in 0..50 {
+            let home = tempfile::tempdir().unwrap();
+            let path = home.path().join("s");
+            drop(UnixListener::bind(&path).unwrap());
+            let (one, two) = tokio::join!(open(&path, 0o600, None), open(&path, 0o600, None));
+            let (opened, refused) = match one.is_ok() {
+                true => (one, two),
+                false => (two, one),
+            };
+            assert!(matches!(refused, Err(SocketError::InUse)), "{refused:?}");
+            assert!(UnixStream::connect(&path).await.is_ok());
+            drop(opened.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_of_another_program_does_not_keep_a_socket_from_being_opened() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = File::open(home.path()).unwrap();
+        flock(&directory, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let path = home.path().join("s");
+        let opened = open(&path, 0o600, None).await.unwrap();
+        assert!(path.exists());
+        drop(opened);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use atq_api_spec::bundle::Upload;
 use atq_api_spec::task::{Step, Task, TaskAccepted, TaskEvent, TaskEvents, TaskStatus};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -37,6 +38,19 @@ impl Client {
     /// When the HTTP client cannot be set up.
     pub fn closing(url: impl Into<String>) -> Result<Self> {
         Self::with_idle_connections(0, url.into())
+    }
+
+    /// A client that sends this token with each request.
+    ///
+    /// # Errors
+    /// When the token is no header value, or the HTTP client cannot be set up.
+    pub fn with_token(url: impl Into<String>, token: &str) -> Result<Self> {
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+        value.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        let http = direct().default_headers(headers).build()?;
+        let url = url.into();
+        Ok(Self { http, url })
     }
 
     fn with_idle_connections(connections: usize, url: String) -> Result<Self> {

@@ -1,12 +1,14 @@
 //! Test fixture: a Director with its own id and directory, and a check at the end that no object of it is left in
 //! Docker.
 
+use crate::client::Client;
 use crate::director::{Director, binary};
 use crate::docker::{labelled, until_nothing};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -90,8 +92,32 @@ impl Fixture {
     }
 
     /// A client of the Director.
-    pub fn client(&self) -> crate::client::Client {
+    pub fn client(&self) -> Client {
         self.director().client.clone()
+    }
+
+    /// Creates a token with this role by the command of the Director.
+    ///
+    /// # Errors
+    /// When the command fails; the message contains its output.
+    pub fn create_token(&self, role: &str) -> Result<String> {
+        let output = Command::new(&self.binary)
+            .args(["token", "create", "--name", "test", "--role", role])
+            .current_dir(&self.director().dir)
+            .output()?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Uses the token for all further requests of [`Self::client`].
+    ///
+    /// # Errors
+    /// When no client can be set up.
+    pub fn use_token(&mut self, token: &str) -> Result<()> {
+        if let Some(director) = &mut self.director {
+            director.client = Client::with_token(director.client.url.as_str(), token)?;
+        }
+        Ok(())
     }
 
     /// Moves the Director out of the fixture, so that the test can end it.

@@ -29,7 +29,7 @@ pub use destination::local_path;
 pub use host::{HostError, HostRule};
 pub use origin::{Request, is_foreign};
 pub use role::{Permission, Principal, Role, Via};
-pub use session::{SESSION_SECONDS, Session, SessionSecret, Sessions};
+pub use session::{SESSION_SECONDS, Session, SessionId, SessionSecret, Sessions};
 pub use token::{
     ANONYMOUS, InvalidName, InvalidToken, Token, TokenId, TokenRecord, TokenState, check_name,
 };

@@ -1,5 +1,6 @@
 //! Roles, permissions, and the client of a request.
 
+use crate::session::SessionId;
 use crate::token::TokenId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -98,7 +99,7 @@ pub enum Via {
     /// By a token.
     Token(TokenId),
     /// By the session cookie of a browser, which was exchanged for a token.
-    Session(TokenId),
+    Session(TokenId, SessionId),
     /// By the user id of the process at the other end of a Unix socket.
     Socket(u32),
     /// By its connection to the control socket in the data directory, as a process with this user id.

@@ -44,8 +44,19 @@ impl SessionSecret {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    fn digest(&self) -> [u8; 32] {
-        Sha256::digest(self.0).into()
+    /// The id of the session whose cookie this is.
+    pub fn session(&self) -> SessionId {
+        SessionId(Sha256::digest(self.0).into())
+    }
+}
+
+/// Id of a session: the SHA-256 of its cookie, so that the time of a look-up reveals nothing about a cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId([u8; 32]);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId")
     }
 }
 
@@ -79,23 +90,21 @@ impl Session {
 /// The open sessions, in memory only: they end with the process.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    /// By the digest of the cookie, so that the time of a look-up reveals nothing about a cookie.
-    by_digest: HashMap<[u8; 32], (u64, Session)>,
-    /// Numbers the sessions in the order of their creation.
+    /// With numbers in the order of their creation.
+    by_id: HashMap<SessionId, (u64, Session)>,
     next: u64,
 }
 
 impl Sessions {
     /// Opens a session. Beyond the limits the oldest one ends.
     pub fn open(&mut self, cookie: &SessionSecret, csrf: SessionSecret, token: TokenId, now: u64) {
-        self.by_digest
-            .retain(|_, (_, session)| now < session.expires());
+        self.by_id.retain(|_, (_, session)| now < session.expires());
         let of_token = |(_, session): &(u64, Session)| session.token == token;
-        let same = self.by_digest.values().filter(|entry| of_token(entry));
+        let same = self.by_id.values().filter(|entry| of_token(entry));
         if same.count() >= MAX_OF_TOKEN {
             self.end_oldest(of_token);
         }
-        if self.by_digest.len() >= MAX_SESSIONS {
+        if self.by_id.len() >= MAX_SESSIONS {
             self.end_oldest(|_| true);
         }
         let session = Session {
@@ -103,43 +112,47 @@ impl Sessions {
             created: now,
             csrf,
         };
-        self.by_digest.insert(cookie.digest(), (self.next, session));
+        self.by_id.insert(cookie.session(), (self.next, session));
         self.next += 1;
     }
 
     fn end_oldest(&mut self, may_end: impl Fn(&(u64, Session)) -> bool) {
-        let candidates = self.by_digest.iter().filter(|(_, entry)| may_end(entry));
+        let candidates = self.by_id.iter().filter(|(_, entry)| may_end(entry));
         let oldest = candidates.min_by_key(|(_, (number, _))| *number);
-        if let Some(digest) = oldest.map(|(digest, _)| *digest) {
-            self.by_digest.remove(&digest);
+        if let Some(id) = oldest.map(|(id, _)| *id) {
+            self.by_id.remove(&id);
         }
     }
 
     /// The session of a cookie, unless it has expired.
     pub fn find(&self, cookie: &SessionSecret, now: u64) -> Option<&Session> {
-        let (_, session) = self.by_digest.get(&cookie.digest())?;
+        self.get(cookie.session(), now)
+    }
+
+    /// The session, unless it has expired.
+    pub fn get(&self, id: SessionId, now: u64) -> Option<&Session> {
+        let (_, session) = self.by_id.get(&id)?;
         (now < session.expires()).then_some(session)
     }
 
     /// Ends the session of a cookie.
     pub fn close(&mut self, cookie: &SessionSecret) {
-        self.by_digest.remove(&cookie.digest());
+        self.by_id.remove(&cookie.session());
     }
 
     /// Ends all sessions of a token, which was revoked or has expired.
     pub fn close_of(&mut self, token: &TokenId) {
-        self.by_digest
-            .retain(|_, (_, session)| session.token != *token);
+        self.by_id.retain(|_, (_, session)| session.token != *token);
     }
 
     /// Number of stored sessions.
     pub fn len(&self) -> usize {
-        self.by_digest.len()
+        self.by_id.len()
     }
 
     /// Whether there is no session.
     pub fn is_empty(&self) -> bool {
-        self.by_digest.is_empty()
+        self.by_id.is_empty()
     }
 }
 
@@ -167,8 +180,11 @@ mod tests {
         assert_eq!(sessions.find(&cookie, last).unwrap().token, token(7));
         assert!(sessions.find(&cookie, last + 1).is_none());
         assert!(sessions.find(&secret(2), 1000).is_none());
+        let id = cookie.session();
+        assert!(sessions.get(id, 1000).is_some());
         sessions.close(&cookie);
         assert!(sessions.find(&cookie, 1000).is_none());
+        assert!(sessions.get(id, 1000).is_none());
     }
 
     #[test]

@@ -79,8 +79,15 @@ async fn sample_forever(
             Err(_) => sleep(SAMPLE_INTERVAL).await,
         }
     };
-    watchers.start(&core, &manager, &targets).await;
-    let own = manager.node_id;
+    let elsewhere = watchers.start(&core, &manager, &targets);
+    tokio::join!(
+        elsewhere,
+        sample_own(&core, &*sink, &targets, &manager.node_id)
+    );
+}
+
+/// Samples the containers on this node, and the node, until it is cancelled.
+async fn sample_own(core: &Core, sink: &dyn UsageSink, targets: &Targets, own: &str) {
     let mut before = BTreeMap::new();
     let mut host_before = None;
     loop {
@@ -88,7 +95,7 @@ async fn sample_forever(
         let mut wanted = targets.lock().clone();
         wanted.retain(|target| target.node == own);
         let host = HostTime::now();
-        let now = sample(&core, wanted).await;
+        let now = sample(core, wanted).await;
         let is_here = now
             .values()
             .any(|(_, usage)| host.is_some_and(|host| host.is_of(usage)));
@@ -98,13 +105,13 @@ async fn sample_forever(
             {
                 let all = f64::from(usage.processors);
                 let may = target.limit.map_or(all, |limit| limit.min(all));
-                sink.container(target.source, &own, used, may, seconds);
+                sink.container(target.source, own, used, may, seconds);
             }
         }
         if let (true, Some(earlier), Some(host)) = (is_here, host_before, host)
             && let Some((percent, seconds)) = host.since(earlier)
         {
-            sink.node(&own, percent, seconds);
+            sink.node(own, percent, seconds);
         }
         before = now;
         host_before = host;

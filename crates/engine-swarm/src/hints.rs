@@ -51,7 +51,7 @@ const PLACEMENT: [Hint; 4] = [
     ),
     (
         "max replicas per node",
-        "`placement.maxReplicasPerNode` times the number of nodes is less than `replicas`",
+        "`placement.maxReplicasPerNode` times the number of active nodes that satisfy the other constraints is less than `replicas`",
     ),
     (
         "unsupported platform",

@@ -43,6 +43,12 @@ pub struct Credentials<'a> {
 pub trait Identify: Send + Sync {
     /// The client; `None` if the request has no credentials of this kind.
     fn identify(&self, credentials: &Credentials<'_>) -> Option<Result<Principal, RequestError>>;
+
+    /// Whether a client that was identified in this way has no access any longer, although its token is valid. `now` is
+    /// in seconds since the Unix epoch.
+    fn has_ended(&self, _client: &Principal, _now: u64) -> bool {
+        false
+    }
 }
 
 /// The rules for access. Cheap to clone.
@@ -205,13 +211,20 @@ fn process(uid: u32, role: Role, via: Via) -> Principal {
     }
 }
 
-/// Completes when a token is not accepted any longer by which the client was identified: a stream ends then.
+/// Completes when the client has no access any longer, because its token has ended or it has signed out: a stream ends
+/// then.
 pub(super) async fn access_ended(access: Access, client: Principal) {
-    let (Via::Token(id) | Via::Session(id)) = client.via else {
+    let (Via::Token(id) | Via::Session(id, _)) = &client.via else {
         return std::future::pending().await;
     };
     let is_valid = |record: TokenRecord| record.state(now()) == TokenState::Valid;
-    while access.tokens().get(&id).is_some_and(is_valid) {
+    while access.tokens().get(id).is_some_and(is_valid)
+        && access
+            .0
+            .methods
+            .iter()
+            .all(|method| !method.has_ended(&client, now()))
+    {
         tokio::time::sleep(ACCESS_CHECK_INTERVAL).await;
     }
 }
@@ -256,7 +269,7 @@ impl Summary {
         code: Option<&'static str>,
     ) -> Entry {
         let token = client.and_then(|client| match &client.via {
-            Via::Token(id) | Via::Session(id) => Some(id.to_string()),
+            Via::Token(id) | Via::Session(id, _) => Some(id.to_string()),
             Via::Nothing | Via::Socket(_) | Via::Control(_) => None,
         });
         Entry {
@@ -266,7 +279,7 @@ impl Summary {
             via: client.map(|client| match client.via {
                 Via::Nothing => "none",
                 Via::Token(_) => "token",
-                Via::Session(_) => "session",
+                Via::Session(..) => "session",
                 Via::Socket(_) => "socket",
                 Via::Control(_) => "control",
             }),

@@ -1,6 +1,7 @@
 //! State of the handlers.
 
 use super::access::Access;
+use super::health::StoreCheck;
 use super::slots::Slots;
 use crate::config::Config;
 use atq_bundle_store::BundleStore;
@@ -21,6 +22,8 @@ pub struct App {
     pub recovered: watch::Receiver<bool>,
     /// Limits of concurrent large responses.
     pub slots: Slots,
+    /// The check of the store for `GET /readyz`.
+    pub store_check: StoreCheck,
 }
 
 impl App {

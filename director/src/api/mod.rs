@@ -53,6 +53,7 @@ pub use access::{Access, Credentials, Identify};
 pub use app::App;
 pub use carriers::carriers;
 pub use error::RequestError;
+pub use health::StoreCheck;
 pub use peer::Peer;
 pub use router::router;
 pub use serve::{ConnectionLimits, Endpoint, Limits, Listener, ListenerHandle, Server};

@@ -34,9 +34,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const SWAGGER_UI: &str = "/swagger-ui";
 
 /// All routes of the Director for its clients.
-pub fn router(app: App) -> Router {
+pub fn router(mut app: App) -> Router {
     let browsers = Browsers::new(&app.config, app.access.tokens().clone());
-    let access = app.access.clone().with(browsers.clone());
+    app.access = app.access.with(browsers.clone());
+    let access = app.access.clone();
     let door = Arc::new(Door::new(&app.config, access.clone()));
     let exchange = Arc::new(Exchange::new(&app.config.token_exchange));
     let (routes, document) = resources().split_for_parts();

@@ -14,6 +14,7 @@ use atq_access::{
     local_path,
 };
 use atq_api_spec::session::SessionInfo;
+use axum::body::Bytes;
 use axum::extract::{OriginalUri, Request};
 use axum::http::header::{COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -131,13 +132,13 @@ impl Browsers {
         session.is_some_and(|session| session.is_csrf(text))
     }
 
-    /// Opens a session for a token, and returns the value of its cookie.
+    /// Opens a session for a token, and returns its cookie.
     fn exchange(
         &self,
         token: &str,
         peer: Option<Peer>,
         headers: &HeaderMap,
-    ) -> Result<(TokenRecord, String), NotSignedIn> {
+    ) -> Result<(TokenRecord, SessionSecret), NotSignedIn> {
         let (now, at) = (now(), self.0.started.elapsed().as_secs());
         let address = match peer {
             Some(Peer::Tcp(address)) => address.ip(),
@@ -161,7 +162,7 @@ impl Browsers {
             sessions.close(&before.cookie);
         }
         sessions.open(&cookie, csrf, record.id.clone(), now);
-        Ok((record, cookie.reveal()))
+        Ok((record, cookie))
     }
 }
 
@@ -189,15 +190,20 @@ impl Identify for Browsers {
             now,
         } = *credentials;
         let signed_in = self.find(headers, now)?;
-        let sent = headers
-            .get(CSRF_HEADER)
-            .and_then(|value| value.to_str().ok());
+        let sent = sent_csrf(headers);
         let is_proven =
             method.is_safe() || sent.is_some_and(|sent| self.is_csrf(&signed_in, sent, now));
         Some(match is_proven {
-            true => Ok(principal(signed_in.record)),
+            true => Ok(principal(signed_in.record, &signed_in.cookie)),
             false => Err(RequestError::NoCsrf),
         })
+    }
+
+    fn has_ended(&self, client: &Principal, now: u64) -> bool {
+        let Via::Session(_, id) = client.via else {
+            return false;
+        };
+        self.0.sessions.read().get(id, now).is_none()
     }
 }
 
@@ -222,7 +228,7 @@ pub async fn current(
     headers: HeaderMap,
 ) -> Json<SessionInfo> {
     let csrf = match client.via {
-        Via::Session(_) => browsers
+        Via::Session(..) => browsers
             .find(&headers, now())
             .map(|signed_in| signed_in.csrf),
         _ => None,
@@ -262,10 +268,8 @@ async fn sign_in(
     OriginalUri(uri): OriginalUri,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let summary = Summary::of(&request);
     let peer = request.extensions().get::<Peer>().copied();
-    let (parts, content) = request.into_parts();
-    let form = body::read(&parts.headers, content, MAX_FORM).await?;
+    let (summary, headers, form) = read_form(request).await?;
     let next = next_of(&form);
     let base = base_of(&uri);
     if !browsers.0.is_on {
@@ -273,11 +277,12 @@ async fn sign_in(
     }
     let page = SignIn::new(base, next.as_deref());
     let token = field(&form, "token").unwrap_or_default();
-    match browsers.exchange(token.trim(), peer, &parts.headers) {
-        Ok((record, value)) => {
+    match browsers.exchange(token.trim(), peer, &headers) {
+        Ok((record, cookie)) => {
             let response = redirect(next.as_deref().unwrap_or(&format!("{base}{SIGN_IN}")));
-            access.note_change(&summary, &principal(record), response.status(), None);
-            let cookie = browsers.set_cookie(&value, SESSION_SECONDS);
+            let client = principal(record, &cookie);
+            access.note_change(&summary, &client, response.status(), None);
+            let cookie = browsers.set_cookie(&cookie.reveal(), SESSION_SECONDS);
             Ok(([(SET_COOKIE, cookie)], response).into_response())
         }
         Err(NotSignedIn::Other(error)) => Err(error.into()),
@@ -305,17 +310,15 @@ async fn sign_out(
     OriginalUri(uri): OriginalUri,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let summary = Summary::of(&request);
-    let (parts, content) = request.into_parts();
-    let form = body::read(&parts.headers, content, MAX_FORM).await?;
+    let (summary, headers, form) = read_form(request).await?;
     let now = now();
     let cookie = browsers.set_cookie("", 0);
     let next = format!("{}{SIGN_IN}", base_of(&uri));
     let response = ([(SET_COOKIE, cookie)], redirect(&next)).into_response();
-    if let Some(signed_in) = browsers.find(&parts.headers, now) {
-        let sent = field(&form, "csrf").or_else(|| sent_csrf(&parts.headers).map(str::to_owned));
+    if let Some(signed_in) = browsers.find(&headers, now) {
+        let sent = field(&form, "csrf").or_else(|| sent_csrf(&headers).map(str::to_owned));
         let is_proven = sent.is_some_and(|sent| browsers.is_csrf(&signed_in, &sent, now));
-        let client = principal(signed_in.record);
+        let client = principal(signed_in.record, &signed_in.cookie);
         if !is_proven {
             let response = ApiError::from(RequestError::NoCsrf).into_response();
             let (status, code) = (response.status(), error_code(&response));
@@ -328,12 +331,20 @@ async fn sign_out(
     Ok(response)
 }
 
+/// A request with a form: its parts in the audit log, its headers, and the form.
+async fn read_form(request: Request) -> Result<(Summary, HeaderMap, Bytes), ApiError> {
+    let summary = Summary::of(&request);
+    let (parts, content) = request.into_parts();
+    let form = body::read(&parts.headers, content, MAX_FORM).await?;
+    Ok((summary, parts.headers, form))
+}
+
 /// The owner of a session.
-fn principal(record: TokenRecord) -> Principal {
+fn principal(record: TokenRecord, cookie: &SessionSecret) -> Principal {
     Principal {
         name: record.name,
         role: record.role,
-        via: Via::Session(record.id),
+        via: Via::Session(record.id, cookie.session()),
     }
 }
 

@@ -6,7 +6,7 @@ mod chromium;
 use crate::fixture::{Director, payload};
 use crate::reports;
 use atq_access::Role;
-use atq_director::api::{Access, App, Slots, router};
+use atq_director::api::{Access, App, Slots, StoreCheck, router};
 use atq_director::config::Config;
 use axum::Router;
 use axum::http::StatusCode;
@@ -306,6 +306,7 @@ fn with_tokens(director: &Director) -> Router {
         config: Arc::new(config),
         recovered: director.recovered.subscribe(),
         slots: Slots::default(),
+        store_check: StoreCheck::default(),
     };
     router(app)
 }

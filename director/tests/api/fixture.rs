@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use atq_access::{Role, Token};
-use atq_director::api::{Access, App, Slots, carriers, router};
+use atq_director::api::{Access, App, Slots, StoreCheck, carriers, router};
 use atq_director::config::Config;
 use atq_director::tokens::NewToken;
 use atq_director::{Ports, assemble};
@@ -118,6 +118,7 @@ impl Director {
             config: Arc::new(config),
             recovered: seen.clone(),
             slots: Slots::default(),
+            store_check: StoreCheck::default(),
         };
         Self {
             router: router(app),

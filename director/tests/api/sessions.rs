@@ -5,6 +5,8 @@ use atq_access::Role;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -310,6 +312,40 @@ async fn signing_out_ends_the_session() {
     // Again, and without a session, it is no error.
     let again = director.send(post("/sign-out", "", &own)).await;
     assert_eq!(again.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_streams_of_the_session_and_no_others() {
+    let director = with_tokens().await;
+    let runner = director.token("ben", Role::Runner).await;
+    let put = request("PUT", "/task", Body::from(payload("live").to_string()));
+    director.send_as(&runner, put).await;
+    let token = director.token("ana", Role::Viewer).await;
+    let (first, csrf) = signed_in(&director, &token).await;
+    let (other, _) = signed_in(&director, &token).await;
+    let follow = |cookie: &str| {
+        let accept = ("accept", "text/event-stream");
+        director.send(get("/task/live/events", &[("cookie", cookie), accept]))
+    };
+    let remains = follow(&other);
+    tokio::pin!(remains);
+    let sign_out = async {
+        let form = format!("csrf={csrf}");
+        let out = director
+            .send(post("/sign-out", &form, &[("cookie", &first)]))
+            .await;
+        assert_eq!(out.status, StatusCode::SEE_OTHER);
+    };
+    let both = async { tokio::join!(follow(&first), sign_out) };
+    tokio::select! {
+        ended = timeout(Duration::from_secs(30), both) => {
+            let (answer, ()) = ended.expect("the stream has not ended");
+            assert_eq!(answer.status, StatusCode::OK);
+        }
+        _ = &mut remains => panic!("the stream of the other session has ended"),
+    }
+    // Neither the page to sign out nor the check ends the other one.
+    assert!(timeout(Duration::from_secs(2), remains).await.is_err());
 }
 
 #[tokio::test]

@@ -2,5 +2,6 @@
 //! other Engines for them.
 #![allow(missing_docs)]
 
+mod attack;
 mod connections;
 mod jmeter;

@@ -7,11 +7,18 @@ use crate::port::Manager;
 use crate::services::create_or_find;
 use atq_engine::{Facts, Role, Targets};
 use atq_node_protocol::order::{Order, Watch};
+use atq_retry::{Pauses, retry_with};
 use atq_task::spec::TaskSpec;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// Pauses between attempts to start the carriers.
+const PAUSES: Pauses = Pauses {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(15),
+};
 /// Sample interval in seconds.
 const SAMPLE_SECONDS: u64 = 2;
 
@@ -35,31 +42,47 @@ impl NodeWatchers {
         }
     }
 
-    /// Starts the carriers if a node needs one.
+    /// Starts the carriers if a node needs one, and tries again until Docker accepts them.
     pub(super) async fn start(&self, core: &Core, manager: &Manager, targets: &Targets) {
         let targets = targets.lock().clone().into_iter();
         let busy: BTreeSet<String> = targets.map(|target| target.node).collect();
         if busy.iter().all(|node| *node == manager.node_id) {
             return;
         }
-        let created = async {
-            let url = node_url::open(core, manager, false).await?.url;
-            let nodes = core.swarm.nodes().await.map_err(|e| e.to_string())?;
-            // Constraints cannot express "one of these nodes", only "none of those".
-            let idle = nodes
-                .iter()
-                .filter(|node| node.id == manager.node_id || !busy.contains(&node.id));
-            let constraints = idle.map(|node| format!("node.id!={}", node.id)).collect();
-            let plan = self.plan(core, &url, constraints);
-            let created = create_or_find(&*core.swarm, &plan, &plan.labels).await;
-            created.map_err(|error| error.to_string())
-        };
-        match created.await {
-            Ok(made) => *self.service.lock() = Some(made.id),
-            Err(error) => {
-                tracing::warn!(task = %self.spec.name, error, "cannot sample the CPU usage of other nodes");
-            }
+        let create = || self.create(core, manager, &busy);
+        let started = retry_with(PAUSES, create, |error, pause| {
+            let task = &self.spec.name;
+            tracing::debug!(%task, error, "cannot sample the CPU usage of other nodes yet; trying again");
+            Some(pause)
+        });
+        if let Ok(service) = started.await {
+            *self.service.lock() = Some(service);
         }
+    }
+
+    /// Creates the carriers. Those of before a restart are removed first: their order may have another port or certificate.
+    async fn create(
+        &self,
+        core: &Core,
+        manager: &Manager,
+        busy: &BTreeSet<String>,
+    ) -> Result<String, String> {
+        let url = node_url::open(core, manager, false).await?.url;
+        let nodes = core.swarm.nodes().await.map_err(|e| e.to_string())?;
+        // Constraints cannot express "one of these nodes", only "none of those".
+        let idle = nodes
+            .iter()
+            .filter(|node| node.id == manager.node_id || !busy.contains(&node.id));
+        let constraints = idle.map(|node| format!("node.id!={}", node.id)).collect();
+        let plan = self.plan(core, &url, constraints);
+        let created = create_or_find(&*core.swarm, &plan, &plan.labels).await;
+        let created = created.map_err(|error| error.to_string())?;
+        if created.existed {
+            let removed = core.remove_service(&created.id).await;
+            removed.map_err(|error| error.to_string())?;
+            return Err("those of before the restart are removed first".to_owned());
+        }
+        Ok(created.id)
     }
 
     /// Removes the carriers; clean-up does so if this fails.

@@ -69,8 +69,14 @@ pub(super) async fn fetch(
 
 /// Removes the collectors of a collection that a restart interrupted: they cannot reach the Director any more.
 async fn remove_old(core: &Core, run: Facts<'_>) {
-    let services = core.swarm.services(&core.labels(run)).await;
-    for service in services.unwrap_or_default() {
+    let services = match core.swarm.services(&core.labels(run)).await {
+        Ok(services) => services,
+        Err(error) => {
+            tracing::debug!(task = %run.spec.name, %error, "cannot list old collectors; clean-up will remove them");
+            return;
+        }
+    };
+    for service in services {
         if role_of(&service.labels) != Some(Role::Collector) {
             continue;
         }

@@ -1,0 +1,276 @@
+//! A Director with tokens, under attack from one address while a task runs: clients of another address get their
+//! responses, and the task runs to its end. Prints the response times of these clients for each attack.
+
+use anyhow::{Context, Result, ensure};
+use atq_tests::client::Client;
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT, small_task, with};
+use reqwest::StatusCode;
+use serde_json::json;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Duration of each attack.
+const DURATION: Duration = Duration::from_secs(8);
+/// Pause of the other client between two requests.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long the attacker waits before it uses a connection again that the Director does not answer.
+const GIVE_UP: Duration = Duration::from_secs(2);
+const TASK: &str = "attacked";
+/// The header of a token that has the form of one.
+const WRONG_TOKEN: &str =
+    "Authorization: Bearer atq_0123456789_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n";
+
+/// What one connection of the attacker does.
+#[derive(Clone)]
+enum Attack {
+    /// Sends the request repeatedly and reads each response.
+    Requests(String),
+    /// Sends the text, then one byte every half second.
+    Slow(String),
+    /// Sends the request and reads nothing.
+    Deaf(String),
+}
+
+/// A kind of attack, and its number of concurrent connections.
+struct Plan {
+    name: &'static str,
+    connections: usize,
+    attack: Attack,
+}
+
+fn post(path: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+}
+
+/// The attacks. `runner` is a valid token that the attacker has.
+fn attacks(runner: &str) -> Vec<Plan> {
+    let plan = |name, connections, attack| Plan {
+        name,
+        connections,
+        attack,
+    };
+    let own = format!("Authorization: Bearer {runner}\r\n");
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let json = "Content-Type: application/json\r\n";
+    let jwt = format!("{{\"jwt\":\"{0}.{0}.{0}\"}}", "ZZZZ".repeat(1000));
+    let half = "POST /databind/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n\
+                Content-Length: 100000\r\n";
+    vec![
+        plan("none", 0, Attack::Deaf(String::new())),
+        plan("idle connections", 4000, Attack::Deaf(String::new())),
+        plan(
+            "slow headers",
+            2000,
+            Attack::Slow("GET /task HTTP/1.1\r\nX: ".to_owned()),
+        ),
+        plan(
+            "slow uploads with a token",
+            200,
+            Attack::Slow(format!("{half}{own}\r\n--x\r\n")),
+        ),
+        plan(
+            "unread event streams with a token",
+            700,
+            Attack::Deaf(get(
+                &format!("/task/{TASK}/events"),
+                &format!("{own}Accept: text/event-stream\r\n"),
+            )),
+        ),
+        plan(
+            "wrong tokens",
+            16,
+            Attack::Requests(get("/task", WRONG_TOKEN)),
+        ),
+        plan(
+            "wrong sign-ins",
+            16,
+            Attack::Requests(post("/sign-in", form, "token=wrong")),
+        ),
+        plan(
+            "wrong JWTs",
+            16,
+            Attack::Requests(post("/token/exchange", json, &jwt)),
+        ),
+        plan("readiness", 16, Attack::Requests(get("/readyz", ""))),
+        plan(
+            "lists with a token",
+            16,
+            Attack::Requests(get("/task", &own)),
+        ),
+    ]
+}
+
+async fn connect(from: Ipv4Addr, to: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    Ok(socket.connect(to).await?)
+}
+
+/// One response with its body, of which only the length matters.
+async fn skip_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
+    buffer.clear();
+    loop {
+        let read = stream.read_buf(buffer).await?;
+        ensure!(read > 0, "closed");
+        let text = String::from_utf8_lossy(buffer).to_lowercase();
+        let Some(head) = text.find("\r\n\r\n") else {
+            continue;
+        };
+        let length = text[..head].split("content-length: ").nth(1);
+        let length: usize = length
+            .and_then(|rest| rest.lines().next()?.parse().ok())
+            .context("length")?;
+        if buffer.len() >= head + 4 + length {
+            return Ok(());
+        }
+    }
+}
+
+/// Attacks by one connection, which it opens again whenever the Director closes it, until it is cancelled.
+async fn attack(to: SocketAddr, attack: Attack, count: Arc<AtomicU64>) {
+    let mut buffer = Vec::new();
+    loop {
+        let begun = Instant::now();
+        // The end of a connection is what the attacker expects.
+        let _ = by_connection(to, &attack, &count, &mut buffer).await;
+        if begun.elapsed() < Duration::from_millis(10) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+async fn by_connection(
+    to: SocketAddr,
+    attack: &Attack,
+    count: &AtomicU64,
+    buffer: &mut Vec<u8>,
+) -> Result<()> {
+    let mut stream = tokio::time::timeout(GIVE_UP, connect(ATTACKER, to)).await??;
+    let (Attack::Requests(text) | Attack::Slow(text) | Attack::Deaf(text)) = attack;
+    loop {
+        stream.write_all(text.as_bytes()).await?;
+        count.fetch_add(1, Ordering::Relaxed);
+        match attack {
+            Attack::Requests(_) => {
+                tokio::time::timeout(GIVE_UP, skip_response(&mut stream, buffer)).await??;
+            }
+            Attack::Slow(_) => loop {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                stream.write_all(b"x").await?;
+            },
+            Attack::Deaf(_) => loop {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                stream.peer_addr()?;
+                let mut byte = [0];
+                if matches!(stream.try_read(&mut byte), Ok(0)) {
+                    return Ok(());
+                }
+            },
+        }
+    }
+}
+
+/// Response times of the other client.
+struct Times(Vec<Duration>);
+
+impl Times {
+    /// In milliseconds.
+    fn percentile(&self, percent: usize) -> f64 {
+        let at = (self.0.len() * percent).div_ceil(100).max(1) - 1;
+        self.0
+            .get(at)
+            .map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    }
+}
+
+/// Reads the task every few milliseconds for the duration of an attack. Each response must be a success.
+async fn other_client(url: &str, token: &str) -> Result<Times> {
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .local_address(IpAddr::V4(OTHER))
+        .build()?;
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    while begun.elapsed() < DURATION {
+        let sent = Instant::now();
+        let request = http.get(format!("{url}/task/{TASK}")).bearer_auth(token);
+        let response = request
+            .send()
+            .await
+            .context("the other client gets no response")?;
+        let status = response.status();
+        let body = response.bytes().await?;
+        ensure!(status == StatusCode::OK, "{status}: {body:?}");
+        times.push(sent.elapsed());
+        tokio::time::sleep(PAUSE).await;
+    }
+    times.sort_unstable();
+    Ok(Times(times))
+}
+
+/// Attacks, and returns a row of the table.
+async fn one_attack(plan: Plan, url: &str, token: &str) -> Result<String> {
+    let to: SocketAddr = url.trim_start_matches("http://").parse()?;
+    let count = Arc::new(AtomicU64::new(0));
+    let mut attackers = JoinSet::new();
+    for _ in 0..plan.connections {
+        attackers.spawn(attack(to, plan.attack.clone(), Arc::clone(&count)));
+    }
+    let times = other_client(url, token).await.context(plan.name)?;
+    attackers.shutdown().await;
+    let rate = count.load(Ordering::Relaxed) / DURATION.as_secs();
+    Ok(format!(
+        "| {} | {} | {rate} | {} | {:.1} | {:.1} | {:.1} |",
+        plan.name,
+        plan.connections,
+        times.0.len(),
+        times.percentile(50),
+        times.percentile(99),
+        times.percentile(100)
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_other_addresses_are_served_and_a_task_ends_under_attack() -> Result<()> {
+    let mut fixture = Fixture::start_with("test-attack", "auth: tokens\n").await?;
+    let admin = fixture.create_token("admin")?;
+    let runner = fixture.create_token("runner")?;
+    fixture.use_token(&admin)?;
+    let client: Client = fixture.client();
+    let attacks = attacks(&runner);
+    let seconds = DURATION.as_secs() * (attacks.len() as u64 + 2);
+    let held = with(
+        small_task(TASK, 2),
+        "/master/environment",
+        json!([format!("HOLD={seconds}")]),
+    );
+    client.start(&held).await?;
+    let mut rows = Vec::new();
+    for plan in attacks {
+        rows.push(one_attack(plan, &client.url, &admin).await?);
+    }
+    println!(
+        "| attack | connections | requests/s | answered | p50 ms | p99 ms | max ms |\n{}",
+        rows.join("\n")
+    );
+    let task = client
+        .done(TASK, RUN_TIMEOUT + Duration::from_secs(seconds))
+        .await?;
+    println!("the task under attack: {:?}", task.step);
+    client.delete(TASK).await?;
+    fixture.finish().await
+}
