@@ -107,6 +107,7 @@ stack: ## deploy the Director as a stack on this Swarm, run a task from inside i
 	@deploy/setup.sh all
 	@deploy/setup.sh image-director
 	@deploy/stack-check.sh
+	@deploy/stack-check.sh --tls
 
 fmt: ## format the code
 	cargo fmt --all

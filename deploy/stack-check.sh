@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Deploys deploy/stack.yml on this Swarm with a unique name and port, runs a small task through the Director in its
-# container, restarts the Director, removes everything, and checks for leftovers. See --help.
+# container, restarts the Director, removes everything, and checks for leftovers. With --tls also deploy/stack-tls.yml, with
+# a private authority. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
   cat <<'HELP'
-usage: deploy/stack-check.sh
+usage: deploy/stack-check.sh [--tls]
+
+--tls   also deploys stack-tls.yml: every request uses TLS with a certificate of a private authority, and a token
 
 Needs a Swarm with this node as a manager, and the images atq-director:dev, atq-discovery:dev, atq-carrier:dev and
 atq-testload:dev (`make stack` sets these up and runs this script).
@@ -21,6 +24,10 @@ STACK=
 DIR=
 URL=
 TASK=stack-check
+TLS=
+# Files of the stack, and options of curl.
+FILES=(-c "$ROOT/deploy/stack.yml")
+CURL=(-s)
 
 step() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 
@@ -60,6 +67,46 @@ prepare() {
   export ATQ_NODE_CONSTRAINT
 }
 
+# make_certificate: a private authority, and a certificate of it for 127.0.0.1, valid for a day.
+make_certificate() {
+  (
+    cd "$DIR"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj "/CN=$STACK authority" \
+      -keyout ca.key -out ca.crt
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$STACK" -keyout tls.key -out tls.csr
+    openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -out tls.crt \
+      -extfile <(echo "subjectAltName=IP:127.0.0.1")
+  ) >"$DIR/openssl.log" 2>&1 || { cat "$DIR/openssl.log" >&2 && die "cannot create a certificate"; }
+}
+
+prepare_tls() {
+  has openssl || die "\`openssl\` is missing" "apt-get install openssl"
+  make_certificate
+  export ATQ_TLS_CERTIFICATE=$DIR/tls.crt ATQ_TLS_KEY=$DIR/tls.key ATQ_SECRETS_NAME=$STACK-tls ATQ_BIND=127.0.0.1
+  FILES+=(-c "$ROOT/deploy/stack-tls.yml")
+  URL=${URL/http:/https:}
+  CURL+=(--cacert "$DIR/ca.crt")
+}
+
+director_container() {
+  docker container ls -q --filter "label=com.docker.swarm.service.name=${STACK}_director" | head -n 1
+}
+
+# use_token: creates a token in the container, and refuses to go on without one or over a connection without TLS.
+use_token() {
+  local token status
+  call 401 /api/task
+  token=$(docker exec "$(director_container)" atq-director token create --name check --role admin 2>/dev/null) ||
+    die "no token was created in the container"
+  status=$(curl -s -m 5 -o /dev/null -w '%{http_code}' "${URL/https:/http:}/readyz" || true)
+  [ "$status" = 400 ] || die "without TLS the status is $status; expected 400"
+  curl -s -m 5 -o /dev/null "$URL/readyz" && die "curl has trusted the certificate without the authority"
+  # In a file, because arguments are visible to all users.
+  (umask 077 && printf 'header = "Authorization: Bearer %s"\n' "$token" >"$DIR/curlrc")
+  CURL+=(-K "$DIR/curlrc")
+  step "a token was created in the container; requests without it, and without TLS, are refused"
+}
+
 # ---------------------------------------------------------------- HTTP
 
 # call STATUS CURL-ARGS... PATH: fails unless the response has that status; writes its body to $DIR/response.
@@ -67,7 +114,7 @@ call() {
   local expected=$1 path=${*: -1} status
   shift
   set -- "${@:1:$#-1}"
-  status=$(curl -s -m 100 -o "$DIR/response" -w '%{http_code}' "$@" "$URL$path" || true)
+  status=$(curl "${CURL[@]}" -m 100 -o "$DIR/response" -w '%{http_code}' "$@" "$URL$path" || true)
   [ "$status" = "$expected" ] && return
   printf 'error: %s returned %s; expected %s\n' "$path" "$status" "$expected" >&2
   cat "$DIR/response" >&2 2>/dev/null && echo >&2
@@ -77,7 +124,7 @@ call() {
 # member NAME: the first string member with that name in the last response.
 member() { sed -n "s/^[^\"]*\"$1\":\"\([^\"]*\)\".*/\1/p; s/.*[,{]\"$1\":\"\([^\"]*\)\".*/\1/p" "$DIR/response" | head -n 1; }
 
-ready() { [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$URL/readyz" || true)" = 200 ]; }
+ready() { [ "$(curl "${CURL[@]}" -m 5 -o /dev/null -w '%{http_code}' "$URL/readyz" || true)" = 200 ]; }
 
 task_done() {
   call 200 "/api/task/$TASK" && [ "$(member step)" = done ]
@@ -94,6 +141,7 @@ left() {
   docker network ls --filter "label=$1" --format 'network {{.Name}}'
   docker volume ls --filter "label=$1" --format 'volume {{.Name}}'
   docker config ls --filter "label=$1" --format 'config {{.Name}}'
+  docker secret ls --filter "label=$1" --format 'secret {{.Name}}'
 }
 
 nothing_left() { [ -z "$(left "$1")" ]; }
@@ -107,11 +155,11 @@ director_log() { docker service logs --raw "${STACK}_director" 2>&1 | tail -n 30
 # ---------------------------------------------------------------- the check
 
 deploy() {
-  docker stack deploy -c "$ROOT/deploy/stack.yml" "$STACK" >"$DIR/deploy.log" 2>&1 ||
+  docker stack deploy "${FILES[@]}" "$STACK" >"$DIR/deploy.log" 2>&1 ||
     { cat "$DIR/deploy.log" >&2 && die "\`docker stack deploy\` failed"; }
   step "stack \`$STACK\` deployed; waiting for the Director at $URL"
   wait_until 60 "waiting for the Director" ready || { director_log >&2 && die "the Director is not ready after 60 s"; }
-  step "ready: $(curl -s "$URL/readyz")"
+  step "ready: $(curl "${CURL[@]}" "$URL/readyz")"
 }
 
 run_task() {
@@ -186,6 +234,7 @@ finish() {
 main() {
   case "${1:-}" in
     "") ;;
+    --tls) TLS=yes ;;
     -h | --help | help) usage && return ;;
     *) usage >&2 && die "unknown argument \`$1\`" ;;
   esac
@@ -194,7 +243,9 @@ main() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
   prepare
+  [ -z "$TLS" ] || prepare_tls
   deploy
+  [ -z "$TLS" ] || use_token
   run_task
   restart
   delete_task

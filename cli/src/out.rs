@@ -78,7 +78,10 @@ impl Out {
         if let CliError::Rejected { faults, .. } = error {
             // The message of the Director contains a single fault already.
             let shown = error.to_string();
-            for fault in faults.iter().filter(|fault| !shown.contains(&fault.message)) {
+            for fault in faults
+                .iter()
+                .filter(|fault| !shown.contains(&fault.message))
+            {
                 write_stderr(format_args!("  `{}` {}", fault.field, fault.message));
             }
         }

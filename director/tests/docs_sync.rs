@@ -100,18 +100,20 @@ fn every_step_is_explained() {
 }
 
 #[test]
-fn the_sample_of_the_stack_is_valid_and_its_paths_are_mounted() {
-    let config = Config::parse(&read("deploy/controller-config.yaml"), |_| None).unwrap();
+fn the_samples_of_the_stack_are_valid_and_their_paths_are_mounted() {
     let stack = read("deploy/stack.yml");
-    let bundles = format!("${{ATQ_BUNDLES:-{}}}", config.glusterpath.display());
-    assert_eq!(
-        stack.matches(&bundles).count(),
-        3,
-        "variable, source and target: {bundles}"
-    );
-    let data = format!("target: {}\n", config.datadir.display());
-    assert!(stack.contains(&data), "{data}");
-    assert!(stack.contains(&format!("ATQ_PORT:-{}", config.port)));
+    for sample in ["controller-config.yaml", "controller-config-tls.yaml"] {
+        let config = Config::parse(&read(&format!("deploy/{sample}")), |_| None).unwrap();
+        let bundles = format!("${{ATQ_BUNDLES:-{}}}", config.glusterpath.display());
+        assert_eq!(
+            stack.matches(&bundles).count(),
+            3,
+            "variable, source and target: {bundles}"
+        );
+        let data = format!("target: {}\n", config.datadir.display());
+        assert!(stack.contains(&data), "{data}");
+        assert!(stack.contains(&format!("ATQ_PORT:-{}", config.port)));
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@ use anyhow::{Context, Result, bail};
 use atq_api_spec::bundle::Upload;
 use atq_api_spec::task::{Step, Task, TaskAccepted, TaskEvent, TaskEvents, TaskStatus};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Response, StatusCode};
+use reqwest::{Certificate, Response, StatusCode};
 use serde_json::Value;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A client of one Director. Cheap to clone.
@@ -40,17 +41,29 @@ impl Client {
         Self::with_idle_connections(0, url.into())
     }
 
-    /// A client that sends this token with each request.
+    /// A client that sends this token with each request, and trusts only the certificates of this authority (file in PEM).
     ///
     /// # Errors
-    /// When the token is no header value, or the HTTP client cannot be set up.
-    pub fn with_token(url: impl Into<String>, token: &str) -> Result<Self> {
-        let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
-        value.set_sensitive(true);
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-        let http = direct().default_headers(headers).build()?;
-        let url = url.into();
-        Ok(Self { http, url })
+    /// When the file cannot be read, or the HTTP client cannot be set up.
+    pub fn with(
+        url: impl Into<String>,
+        token: Option<&str>,
+        authority: Option<&Path>,
+    ) -> Result<Self> {
+        let mut http = direct();
+        if let Some(token) = token {
+            let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+            value.set_sensitive(true);
+            http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
+        }
+        if let Some(authority) = authority {
+            let certificate = Certificate::from_pem(&std::fs::read(authority)?)?;
+            http = http.tls_certs_only([certificate]);
+        }
+        Ok(Self {
+            http: http.build()?,
+            url: url.into(),
+        })
     }
 
     fn with_idle_connections(connections: usize, url: String) -> Result<Self> {
@@ -106,7 +119,7 @@ impl Client {
     ///
     /// # Errors
     /// When the Director rejects it.
-    pub async fn upload_file(&self, path: &std::path::Path) -> Result<String> {
+    pub async fn upload_file(&self, path: &Path) -> Result<String> {
         let file = tokio::fs::File::open(path).await?;
         let bytes = file.metadata().await?.len();
         let part = reqwest::multipart::Part::stream_with_length(file, bytes);

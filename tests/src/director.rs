@@ -34,18 +34,18 @@ impl Director {
     /// # Errors
     /// When it is not ready within 30 s; the message contains its log.
     pub async fn start_on(binary: &Path, dir: &Path, port: u16, more: &str) -> Result<Self> {
-        let url = format!("http://127.0.0.1:{port}");
-        Self::launch(Command::new(binary), dir, &url, port, more).await
+        let client = Client::new(format!("http://127.0.0.1:{port}"))?;
+        Self::launch(Command::new(binary), dir, client, port, more).await
     }
 
-    /// Like [`Self::start_on`], for a `command` that becomes the Director and is reached at `url`.
+    /// Like [`Self::start_on`], for a `command` that becomes the Director and is reached by `client`.
     ///
     /// # Errors
     /// When it is not ready within 30 s; the message contains its log.
     pub async fn launch(
         mut command: Command,
         dir: &Path,
-        url: &str,
+        client: Client,
         port: u16,
         more: &str,
     ) -> Result<Self> {
@@ -72,7 +72,6 @@ impl Director {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot run {command:?}"))?;
-        let client = Client::new(url)?;
         let mut director = Self { child, dir, client };
         director.until_ready(Duration::from_secs(30)).await?;
         Ok(director)

@@ -1,13 +1,14 @@
 //! Test fixture: a Director with its own id and directory, and a check at the end that no object of it is left in
 //! Docker.
 
+use crate::authority::PrivateAuthority;
 use crate::client::Client;
-use crate::director::{Director, binary};
+use crate::director::{Director, binary, free_port};
 use crate::docker::{labelled, until_nothing};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub struct Fixture {
     id: String,
     more: String,
     binary: PathBuf,
+    authority: Option<PrivateAuthority>,
 }
 
 impl Fixture {
@@ -40,7 +42,19 @@ impl Fixture {
     /// # Errors
     /// When the Director does not start.
     pub async fn start_with(id: &str, more: &str) -> Result<Self> {
-        Self::start_in(tempfile::tempdir()?, id, more, binary()?).await
+        Self::start_in(tempfile::tempdir()?, id, more, binary()?, None).await
+    }
+
+    /// Starts a Director that requires tokens, with a certificate of a private authority. [`Self::client`] has no token
+    /// yet.
+    ///
+    /// # Errors
+    /// When the Director does not start.
+    pub async fn start_with_tls(id: &str) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let authority = PrivateAuthority::create(dir.path())?;
+        let more = format!("auth: tokens\n{}", authority.configuration());
+        Self::start_in(dir, id, &more, binary()?, Some(authority)).await
     }
 
     /// Starts a Director whose bundles are in its own mount namespace, invisible to the nodes, as if it ran on
@@ -61,23 +75,36 @@ impl Fixture {
         );
         std::fs::write(&script, text)?;
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
-        Self::start_in(dir, id, "", script).await
+        Self::start_in(dir, id, "", script, None).await
     }
 
-    async fn start_in(dir: TempDir, id: &str, more: &str, binary: PathBuf) -> Result<Self> {
+    async fn start_in(
+        dir: TempDir,
+        id: &str,
+        more: &str,
+        binary: PathBuf,
+        authority: Option<PrivateAuthority>,
+    ) -> Result<Self> {
         remove_earlier(id).await?;
         let more = match more.contains("subnetPool:") {
             true => format!("directorId: {id}\n{more}"),
             false => format!("directorId: {id}\nsubnetPool: {}\n{more}", own_pool()),
         };
-        let director = Director::start(&binary, dir.path(), &more).await?;
-        Ok(Self {
-            director: Some(director),
+        let mut fixture = Self {
+            director: None,
             dir,
             id: id.to_owned(),
             more,
             binary,
-        })
+            authority,
+        };
+        fixture.restart().await?;
+        Ok(fixture)
+    }
+
+    /// File with the certificate of the authority, if the Director has one.
+    pub fn authority(&self) -> Option<&Path> {
+        self.authority.as_ref().map(|one| one.certificate.as_path())
     }
 
     /// The running Director.
@@ -114,8 +141,10 @@ impl Fixture {
     /// # Errors
     /// When no client can be set up.
     pub fn use_token(&mut self, token: &str) -> Result<()> {
+        let authority = self.authority().map(Path::to_owned);
         if let Some(director) = &mut self.director {
-            director.client = Client::with_token(director.client.url.as_str(), token)?;
+            let url = director.client.url.as_str();
+            director.client = Client::with(url, Some(token), authority.as_deref())?;
         }
         Ok(())
     }
@@ -136,7 +165,17 @@ impl Fixture {
     /// # Errors
     /// When it does not start.
     pub async fn restart(&mut self) -> Result<()> {
-        self.director = Some(Director::start(&self.binary, self.dir.path(), &self.more).await?);
+        let (dir, more) = (self.dir.path(), &self.more);
+        let director = match &self.authority {
+            None => Director::start(&self.binary, dir, more).await?,
+            Some(authority) => {
+                let port = free_port()?;
+                let url = format!("https://127.0.0.1:{port}");
+                let client = Client::with(url, None, Some(&authority.certificate))?;
+                Director::launch(Command::new(&self.binary), dir, client, port, more).await?
+            }
+        };
+        self.director = Some(director);
         Ok(())
     }
 

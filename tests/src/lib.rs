@@ -1,6 +1,7 @@
 //! Shared by the tests on a real Swarm, the benchmarks and the demo: the Director as a child process, a client of its
 //! API, and Docker's own lists.
 
+pub mod authority;
 pub mod browser;
 pub mod bundle;
 pub mod cli;

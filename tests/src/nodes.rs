@@ -1,6 +1,7 @@
 //! A Swarm of three nodes on this machine, created and removed by `deploy/nodes.sh`: node 1 is the manager, nodes 2
 //! and 3 are workers. The Director of a test runs in the network namespace of the manager.
 
+use crate::client::Client;
 use crate::director::{Director, binary};
 use crate::docker::docker_at;
 use crate::netns::Forwarder;
@@ -255,7 +256,8 @@ impl<'n> NodesFixture<'n> {
             .args(["exec", &MANAGER.to_string()])
             .arg(binary()?.canonicalize()?);
         let url = format!("http://{}", api.address);
-        let director = Director::launch(command, dir.path(), &url, PORT, &more).await?;
+        let director =
+            Director::launch(command, dir.path(), Client::new(&url)?, PORT, &more).await?;
         Ok(Self {
             nodes,
             director,

@@ -94,10 +94,11 @@ fn find_file(dir: &Path, name: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-async fn passes(client: &Client) -> Result<()> {
+async fn passes(client: &Client, more: &[(&str, &str)]) -> Result<()> {
     let project = Project::new().await?;
     project.put_atq(&format!("exec '{}' \"$@\"", atq()?))?;
     let variables = [("ATQ_URL", client.url.as_str()), ("API_TOKEN", "o'pen")];
+    let variables = [&variables, more].concat();
     let pipeline = project.pipeline("pass.yml", &variables).await?;
     ensure!(pipeline.passed("load-test"), "{}", pipeline.output);
     ensure!(pipeline.contains("released"), "{}", pipeline.output);
@@ -200,7 +201,7 @@ async fn pipelines_end_with_the_exit_codes_of_their_tests() -> Result<()> {
     let client = fixture.client();
     let _image = Image::shell("atq-test-gitlab:1").await?;
     tokio::try_join!(
-        passes(&client),
+        passes(&client, &[]),
         fails(&client),
         warns(&client),
         is_killed(&client)
@@ -210,6 +211,31 @@ async fn pipelines_end_with_the_exit_codes_of_their_tests() -> Result<()> {
     for task in list.tasks {
         client.delete(&task.id).await?;
     }
+    fixture.finish().await?;
+    a_token_and_a_private_authority_are_used().await
+}
+
+async fn a_token_and_a_private_authority_are_used() -> Result<()> {
+    let mut fixture = Fixture::start_with_tls("test-gitlab-tls").await?;
+    fixture.use_token(&fixture.create_token("admin")?)?;
+    let client = fixture.client();
+    let token = fixture.create_token("runner")?;
+    let authority = fixture
+        .authority()
+        .and_then(Path::to_str)
+        .context("no authority")?;
+    let project = Project::new().await?;
+    project.put_atq(&format!("exec '{}' \"$@\"", atq()?))?;
+    let url = ("ATQ_URL", client.url.as_str());
+    let (token, authority) = (("ATQ_TOKEN", token.as_str()), ("ATQ_CA", authority));
+    for (variables, code) in [([url, token], 9), ([url, authority], 10)] {
+        let pipeline = project.pipeline("pass.yml", &variables).await?;
+        ensure!(pipeline.failed("load-test", code), "{}", pipeline.output);
+    }
+    passes(&client, &[token, authority]).await?;
+    let list: TaskList = client.get("/task").await?.json().await?;
+    ensure!(list.tasks.len() == 1, "{list:#?}");
+    client.delete(&list.tasks[0].id).await?;
     fixture.finish().await
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Step, TaskStatus};
+use atq_tests::client::Client;
 use atq_tests::director::{Director, binary, free_port};
 use atq_tests::docker::{docker, labelled, until_nothing};
 use atq_tests::fixture::{CleanupGuard, Fixture, RUN_TIMEOUT, small_task, with};
@@ -134,7 +135,7 @@ async fn start_in(dir: &Path, port: u16, args: &[&str]) -> Result<Director> {
     let mut command = Command::new(binary()?);
     command.args(args);
     let url = format!("http://127.0.0.1:{port}");
-    Director::launch(command, dir, &url, port, "").await
+    Director::launch(command, dir, Client::new(&url)?, port, "").await
 }
 
 /// Waits until the log of a Director contains a text.
