@@ -170,7 +170,7 @@ const RESERVED: &[Reserved] = &[
     // The authority of the port for carriers.
     Reserved {
         paths: &["rcgen"],
-        only_for: &["atq_director::node_port"],
+        only_for: &["atq_director::node_port", "atq_tests::authority"],
     },
     Reserved {
         paths: &["clap"],
@@ -239,7 +239,13 @@ const DIRECTOR: &[TopLevel] = &[
     },
     TopLevel {
         name: "node_port",
-        may_import: &["api", "config", "atq_engine_swarm", "atq_files"],
+        may_import: &[
+            "api",
+            "config",
+            "atq_engine_swarm",
+            "atq_files",
+            "atq_retry",
+        ],
     },
     TopLevel {
         name: "args",
@@ -311,7 +317,7 @@ const DIRECTOR: &[TopLevel] = &[
     },
     TopLevel {
         name: "sockets",
-        may_import: &[],
+        may_import: &["atq_retry"],
     },
     TopLevel {
         name: "tls",

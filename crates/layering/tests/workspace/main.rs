@@ -4,6 +4,7 @@
 mod checker;
 mod crates;
 mod cycles;
+mod features;
 mod imports;
 mod words;
 
