@@ -130,11 +130,14 @@ async fn skip_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(
         let Some(head) = text.find("\r\n\r\n") else {
             continue;
         };
-        let length = text[..head].split("content-length: ").nth(1);
-        let length: usize = length
-            .and_then(|rest| rest.lines().next()?.parse().ok())
-            .context("length")?;
-        if buffer.len() >= head + 4 + length {
+        let is_whole = match text[..head].split("content-length: ").nth(1) {
+            Some(rest) => {
+                let length: usize = rest.lines().next().context("length")?.parse()?;
+                buffer.len() >= head + 4 + length
+            }
+            None => text.ends_with("\r\n0\r\n\r\n"),
+        };
+        if is_whole {
             return Ok(());
         }
     }
