@@ -108,6 +108,8 @@ main() {
   cd "$ROOT"
   export ATQ_TEST_PROGRAMS=$TARGET/programs
   export ATQ_DISCOVERY_BIN=$TARGET/programs/atq-discovery ATQ_CARRIER_BIN=$TARGET/programs/atq-carrier
+  # The messages of failed tests stay readable.
+  export RUST_BACKTRACE=0
   begin_stages parts
   stage programs "$ROOT/deploy/setup.sh" programs
   stage images --needs programs "$ROOT/deploy/setup.sh" all

@@ -25,7 +25,7 @@ async fn ping(address: usize, to: SocketAddr) -> Result<TcpStream> {
     socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into())?;
     let mut stream = socket.connect(to).await?;
     stream
-        .write_all(b"GET /monitoring/ping HTTP/1.1\r\nHost: director\r\n\r\n")
+        .write_all(b"GET /monitoring/ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await?;
     let mut response = [0; 1024];
     let read = stream.read(&mut response).await?;
