@@ -178,6 +178,8 @@ inside() {
   mount --rbind /dev "$root/dev"
   mount -t proc proc "$root/proc"
   mount -t tmpfs tmpfs "$root/run"
+  # Otherwise files with process ids of an ended Engine stay there, and the next one does not start.
+  [ -L "$root/var/run" ] || mount --bind "$root/run" "$root/var/run"
   mount --bind /tmp "$root/tmp"
   mkdir -p "$root$DIR"
   mount --bind "$DIR" "$root$DIR"

@@ -44,7 +44,7 @@ counts() {
 failures() {
   local name
   for name in "$@"; do
-    sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$STAGES/$name.log" 2>/dev/null
+    [ ! -e "$STAGES/$name.log" ] || sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$STAGES/$name.log"
   done | sort -u | sed 's/.*/`&`/' | paste -sd, | sed 's/,/, /g'
 }
 

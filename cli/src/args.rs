@@ -1,6 +1,7 @@
 //! Command line arguments.
 
 use crate::exit::Exit;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +33,8 @@ pub struct Connection {
     pub url: Option<String>,
     /// Additional trusted certificates (PEM): the Director's own or its CA [default: `ca` of the context or of the
     /// configuration file].
-    #[arg(long, global = true, value_name = "FILE", env = "ATQ_CA")]
+    // An empty variable counts as unset.
+    #[arg(long, global = true, value_name = "FILE", env = "ATQ_CA", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub ca: Option<PathBuf>,
     /// File with the token [env: ATQ_TOKEN_FILE; ATQ_TOKEN has the token itself] [default: the token of the context].
     #[arg(long, global = true, value_name = "FILE")]

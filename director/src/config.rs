@@ -260,7 +260,10 @@ impl Config {
             registry_auth,
             docker_config: section.optional("dockerConfig", fields::path),
         };
-        if config.auth == Auth::Off && !config.bind.to_canonical().is_loopback() {
+        if !section.is_faulty("auth")
+            && config.auth == Auth::Off
+            && !config.bind.to_canonical().is_loopback()
+        {
             section.fault("bind", bind_place, OPEN_TO_ALL.to_owned());
         }
         (port.is_some() && glusterpath.is_some()).then_some(config)

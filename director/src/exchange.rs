@@ -27,14 +27,14 @@ pub enum ExchangeError {
     #[error("too many failed attempts from this address\n(try again in {0} s)")]
     Wait(u64),
     /// No rule accepts the JWT; the reason of the rule that came closest.
-    #[error("no rule accepts this token: {0}")]
+    #[error("no rule accepts this JWT: {0}")]
     Refused(#[from] Refusal),
     /// The JWT was used before.
-    #[error("this token is not exchanged again: {0}")]
+    #[error("this JWT is not exchanged again: {0}")]
     Used(#[from] UseRefused),
     /// The keys of the issuer are not available.
     #[error(
-        "the keys of the issuer are not available, so that the token cannot be checked\n(the Director's log has the reason)"
+        "the keys of the issuer are not available, so that the JWT cannot be checked\n(the Director's log has the reason)"
     )]
     NoKeys,
 }

@@ -60,8 +60,9 @@ async fn perform(datadir: &Path, command: TokenCommand) -> anyhow::Result<ExitCo
             Ok(print(&text))
         }
         TokenCommand::Revoke { id } => {
+            // The argument may contain a secret, so it is not shown.
             let id = TokenId::parse(&id).map_err(|_| {
-                anyhow!("`{id}` is not the id of a token: expected ten hexadecimal digits\n(`atq-director token list` lists the ids)")
+                anyhow!("the argument is not the id of a token: expected ten hexadecimal digits, as `atq-director token list` shows them")
             })?;
             access.revoke(&id).await?;
             eprintln!("token {id} is revoked");

@@ -43,7 +43,7 @@ pub struct NewToken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TokenError {
     /// The text does not have the form of a token.
-    #[error("the token is malformed")]
+    #[error("the token is malformed: expected the form `atq_ID_SECRET`")]
     Malformed,
     /// There is no such token.
     #[error("the token is unknown")]
@@ -319,7 +319,7 @@ fn used(entry: Option<&Entry>, now: u64) -> Result<TokenRecord, TokenError> {
         TokenState::Expired => Err(TokenError::Expired),
         TokenState::Revoked => Err(TokenError::Revoked),
         TokenState::Valid => {
-            let minute = now / MINUTE * MINUTE;
+            let minute = (now / MINUTE * MINUTE).max(entry.record.created);
             entry.last_used.store(minute, Ordering::Relaxed);
             Ok(entry.record.clone())
         }
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(tokens.get(&record.id).unwrap().last_used, None);
         let time = now();
         tokens.find(&token.reveal(), time).unwrap();
-        let minute = Some(time / 60 * 60);
+        let minute = Some((time / 60 * 60).max(record.created));
         assert_eq!(tokens.list()[0].last_used, minute);
         assert_eq!(tokens.0.store.tokens().unwrap()[0].last_used, None);
         tokens.write_last_uses().await.unwrap();

@@ -21,7 +21,8 @@ struct LoggedOut {
     revoked: bool,
 }
 
-/// Removes the stored token of a context. With `--revoke` the Director first revokes it; if that fails, it is kept.
+/// Removes the stored token of a context. With `--revoke` the Director first revokes it; if that fails, it is kept,
+/// unless the Director does not accept it any more.
 ///
 /// # Errors
 /// When there is no context, the Director does not revoke the token, or the file cannot be written.
@@ -50,6 +51,7 @@ pub async fn logout(
         }
     };
     let (name, token) = (context.name.clone(), context.client_token()?);
+    let mut was_invalid = false;
     let is_revoked = match token {
         Some(token) if args.revoke => {
             let of_context = Connection {
@@ -63,8 +65,14 @@ pub async fn logout(
                 ..Settings::resolve(&of_context, sources)?
             };
             let director = settings.director(out).await?;
-            revoked(&director, token.token.id().as_str()).await?;
-            true
+            match revoked(&director, token.token.id().as_str()).await {
+                Ok(()) => true,
+                Err(CliError::Denied { status: 401, .. }) => {
+                    was_invalid = true;
+                    false
+                }
+                Err(error) => return Err(error),
+            }
         }
         _ => false,
     };
@@ -73,6 +81,9 @@ pub async fn logout(
     let line = match (removed, is_revoked) {
         (false, _) => format!("the context `{name}` has no token"),
         (true, true) => format!("the token of the context `{name}` was revoked and removed"),
+        (true, false) if was_invalid => format!(
+            "the token of the context `{name}` was removed here; the Director does not accept it any more"
+        ),
         (true, false) => format!(
             "the token of the context `{name}` was removed here; the Director accepts it until it expires or is revoked"
         ),

@@ -4,7 +4,7 @@ mod page;
 
 use super::access::{Access, Credentials, Identify, Summary};
 use super::app::App;
-use super::error::{ApiError, RequestError, error_code};
+use super::error::{ApiError, RequestError, error_code, unknown_path};
 use super::peer::Peer;
 use super::{body, media};
 use crate::config::{Auth, Config};
@@ -210,6 +210,7 @@ impl Identify for Browsers {
 /// The pages to sign in and out.
 pub(super) fn pages() -> Router<App> {
     Router::new()
+        .route("/", get(start))
         .route(SIGN_IN, get(show).post(sign_in))
         .route(SIGN_OUT, post(sign_out))
 }
@@ -238,6 +239,14 @@ pub async fn current(
         role: wire::role(client.role),
         csrf,
     })
+}
+
+/// Sends a browser to the page to sign in, which has links to the others. There is nothing for programs.
+async fn start(OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
+    match is_navigation(&headers) {
+        true => redirect(&format!("{}{SIGN_IN}", base_of(&uri))),
+        false => unknown_path(uri).await.into_response(),
+    }
 }
 
 /// A form for a token, or who is signed in.

@@ -327,6 +327,12 @@ impl<'a> Section<'a> {
         });
     }
 
+    /// Whether the value of a key has a fault.
+    pub(super) fn is_faulty(&self, key: &str) -> bool {
+        let key = format!("{}{key}", self.prefix);
+        self.faults.iter().any(|fault| fault.key == key)
+    }
+
     /// The number of faults so far, in the whole file.
     pub(super) fn faults(&self) -> usize {
         self.faults.len()

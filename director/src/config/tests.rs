@@ -143,6 +143,8 @@ fn authentication_is_off_or_by_tokens() {
         assert_eq!(with(&format!("auth: {off}")).unwrap().auth, Auth::Off);
     }
     assert_eq!(with("auth: tokens").unwrap().auth, Auth::Tokens);
+    let only_one = message("auth: token\nbind: 0.0.0.0");
+    assert!(!only_one.contains("`bind`"), "{only_one}");
     for wrong in ["on", "none", "token"] {
         assert!(message(&format!("auth: {wrong}")).contains("`auth` (line 3)"));
     }

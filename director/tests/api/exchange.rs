@@ -150,13 +150,13 @@ async fn a_refusal_names_the_check_that_failed_and_nothing_else() {
         assert_eq!(answer.json()["code"], "exchange_refused");
         assert_eq!(
             answer.error(),
-            format!("no rule accepts this token: {reason}")
+            format!("no rule accepts this JWT: {reason}")
         );
         assert!(!answer.text().contains("shop"), "{}", answer.text());
     }
     let forged = TestKey::p256().sign(&json!({"alg": "ES256", "kid": "k1"}), &gitlab_claims(now()));
     let answer = exchange(&director, &forged).await;
-    let reason = "no rule accepts this token: its signature is invalid";
+    let reason = "no rule accepts this JWT: its signature is invalid";
     assert_eq!(answer.error(), reason);
 }
 
@@ -185,7 +185,7 @@ async fn other_bodies_are_refused_and_never_repeated() {
     let large = exchange(&director, &"x".repeat(17_000)).await;
     assert_eq!(
         large.error(),
-        "no rule accepts this token: it is larger than 16384 bytes"
+        "no rule accepts this JWT: it is larger than 16384 bytes"
     );
 }
 
@@ -201,7 +201,7 @@ async fn a_jwt_is_exchanged_again_for_its_own_address_only() {
     for peer in [tcp("10.0.0.2"), Peer::Socket { uid: 7 }] {
         let stolen = exchange_from(&director, &jwt, peer).await;
         assert_eq!(stolen.status, StatusCode::FORBIDDEN);
-        let reason = "this token is not exchanged again: it was already used from another address";
+        let reason = "this JWT is not exchanged again: it was already used from another address";
         assert_eq!(stolen.error(), reason);
     }
 }

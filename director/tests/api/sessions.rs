@@ -229,6 +229,18 @@ async fn browsers_are_sent_to_the_page_and_programs_get_the_error() {
 }
 
 #[tokio::test]
+async fn the_start_page_leads_a_browser_to_the_page_to_sign_in() {
+    let director = with_tokens().await;
+    for (path, target) in [("/", "/sign-in"), ("/api/", "/api/sign-in")] {
+        let answer = director.send(get(path, &[("accept", BROWSER)])).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(location(&answer), target);
+        let program = director.send(get(path, &[("accept", "*/*")])).await;
+        assert_eq!(program.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_cookie_changes_nothing_without_the_csrf_token_of_its_session() {
     let director = with_tokens().await;
     let token = director.token("ana", Role::Runner).await;

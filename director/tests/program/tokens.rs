@@ -172,6 +172,16 @@ fn all_text(dir: &Path) -> String {
 }
 
 #[test]
+fn a_token_given_as_an_id_is_not_shown() {
+    let home = Home::new();
+    let token = printed_token(&home.run(&["token", "create", "--name", "x", "--role", "viewer"]));
+    let output = home.run(&["token", "revoke", &token]);
+    assert_stderr(&output, 1, &["the argument is not the id of a token"]);
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert!(!shown.contains(&token[15..]), "{shown}");
+}
+
+#[test]
 fn no_file_no_log_line_and_no_answer_contains_a_token() {
     let home = Home::new();
     let config = fs::read_to_string(home.path("controller-config.yaml")).unwrap();
