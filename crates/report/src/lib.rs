@@ -56,6 +56,7 @@ mod format;
 mod found;
 mod histogram;
 mod labels;
+pub mod live;
 mod overlap;
 pub mod page;
 mod sample;
