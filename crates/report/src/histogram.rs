@@ -2,7 +2,6 @@
 
 use atq_api_spec::report::PercentilePoint;
 use hdrhistogram::Histogram;
-use std::collections::BTreeMap;
 
 /// Significant decimal digits: the error of a time is at most a thousandth.
 const DIGITS: u8 = 3;
@@ -67,15 +66,15 @@ impl Times {
         self.micros.compact();
     }
 
-    /// Adds the counts to those of a distribution.
-    fn add_to(&self, into: &mut BTreeMap<u64, u64>) {
+    /// Adds the counts to those of a distribution, as sorted runs.
+    fn add_to(&self, into: &mut Vec<(u64, u64)>) {
         for (counts, unit) in [(&self.millis, 1000), (&self.micros, 1)] {
             for (bucket, count) in &counts.sparse {
-                *into.entry(highest(*bucket, BITS) * unit).or_default() += u64::from(*count);
+                into.push((highest(*bucket, BITS) * unit, u64::from(*count)));
             }
             for step in counts.histogram.iter().flat_map(|all| all.iter_recorded()) {
-                *into.entry(step.value_iterated_to() * unit).or_default() +=
-                    step.count_since_last_iteration();
+                let count = step.count_since_last_iteration();
+                into.push((step.value_iterated_to() * unit, count));
             }
         }
     }
@@ -176,10 +175,17 @@ impl Distribution {
     /// The distribution of all durations together: counts are added, so percentiles are exact for the union.
     /// `shortest` and `longest` are exact, in microseconds.
     pub fn of<'a>(times: impl IntoIterator<Item = &'a Times>, shortest: u64, longest: u64) -> Self {
-        let mut counts = BTreeMap::new();
+        let mut counts = Vec::new();
         for times in times {
             times.add_to(&mut counts);
         }
+        // Fast for sorted runs.
+        counts.sort_by_key(|(micros, _)| *micros);
+        counts.dedup_by(|later, before| {
+            let same = later.0 == before.0;
+            before.1 += if same { later.1 } else { 0 };
+            same
+        });
         Self::of_counts(counts, shortest, longest)
     }
 
@@ -328,7 +334,9 @@ mod tests {
             }).collect();
             let (mut dense, mut sparse, mut compacted) = (Times::default(), Times::sparse(), Times::default());
             for (n, micros) in micros.iter().enumerate() {
-                [&mut dense, &mut sparse, &mut compacted].map(|times| times.record(*micros));
+                for times in [&mut dense, &mut sparse, &mut compacted] {
+                    times.record(*micros);
+                }
                 if n % 7 == 0 {
                     compacted.compact();
                 }

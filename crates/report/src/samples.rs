@@ -141,8 +141,10 @@ impl Samples {
     /// Prepares the set for figures during a run.
     pub fn follow(&mut self) {
         self.recent = Some(Box::default());
-        self.requests.watches.limit();
-        self.transactions.watches.limit();
+        for kind in self.kinds() {
+            kind.watches.limit();
+            kind.timeline.make_sparse();
+        }
         let labels = self.by_label.iter_mut();
         labels.for_each(|sums| sums.make_sparse());
     }

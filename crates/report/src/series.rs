@@ -19,6 +19,8 @@ pub struct Timeline {
     points: VecDeque<Point>,
     /// Start of the first point that has changed since [`Timeline::changed`], in microseconds since 1970.
     changed: u64,
+    /// True if points need little memory, see [`Times::sparse`].
+    is_sparse: bool,
 }
 
 /// The samples that ended within an interval.
@@ -38,6 +40,7 @@ impl Default for Timeline {
             first: 0,
             points: VecDeque::new(),
             changed: u64::MAX,
+            is_sparse: false,
         }
     }
 }
@@ -96,14 +99,31 @@ impl Timeline {
         let number = at / self.interval;
         self.changed = self.changed.min(number * self.interval);
         while number < self.first {
-            self.points.push_front(Point::default());
+            self.points.push_front(self.empty());
             self.first -= 1;
         }
         let index = usize::try_from(number - self.first).ok()?;
         if index >= self.points.len() {
-            self.points.resize(index + 1, Point::default());
+            let empty = self.empty();
+            self.points.resize(index + 1, empty);
         }
         self.points.get_mut(index)
+    }
+
+    fn empty(&self) -> Point {
+        let times = match self.is_sparse {
+            true => Times::sparse(),
+            false => Times::default(),
+        };
+        Point {
+            times,
+            ..Point::default()
+        }
+    }
+
+    /// From now on, points need less memory, and counting is slower.
+    pub fn make_sparse(&mut self) {
+        self.is_sparse = true;
     }
 
     fn double(&mut self) {

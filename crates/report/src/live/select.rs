@@ -3,7 +3,7 @@
 
 use super::file::LiveFile;
 use crate::fingerprint::Fingerprint;
-use crate::overlap;
+use crate::overlap::{self, Counted};
 use crate::summary::History;
 use crate::tally::{container, doubt_tools};
 use std::collections::BTreeMap;
@@ -22,6 +22,36 @@ pub struct Selection<'a> {
     pub ignored: BTreeMap<&'a str, String>,
     /// Reasons why the figures cannot be trusted.
     pub doubts: Vec<String>,
+}
+
+/// Maximum number of files of a container that are compared during a run.
+const MAX_COMPARED: usize = 24;
+
+/// Files of a container, by index, with this number of common samples, or more.
+struct Overlap {
+    larger: usize,
+    smaller: usize,
+    shared: u64,
+}
+
+/// The overlaps of files of a container, the larger ones first.
+fn overlaps(files: &[Named<'_>]) -> Vec<Overlap> {
+    if !(2..=MAX_COMPARED).contains(&files.len()) {
+        return Vec::new();
+    }
+    let files = files.iter().map(|(path, file)| Counted {
+        name: (*path).to_owned(),
+        container: container(path).to_owned(),
+        fingerprint: file.whole_fingerprint(),
+    });
+    let mut files: Vec<Counted> = files.collect();
+    let pairs = overlap::partial_overlaps(&mut files).into_iter();
+    let overlaps = pairs.map(|(larger, smaller, shared)| Overlap {
+        larger,
+        smaller,
+        shared,
+    });
+    overlaps.collect()
 }
 
 /// True for files of the master.
@@ -94,45 +124,45 @@ impl<'a> Selection<'a> {
                 .files
                 .iter()
                 .filter_map(|(path, file)| Some((*path, container(path), file.fingerprint()?)));
-            let found = overlap::repeated(ours, container(path), counted);
-            if let Some((other, relation)) = found {
-                let (samples, which) = (ours.samples(), relation.which());
-                let why = format!("its {samples} samples are {which} of `{other}`");
-                self.ignored.insert(path, why);
-                continue;
-            }
-            if !self.has_overlap((path, file), first) {
-                self.files.push((path, file));
+            match overlap::repeated(ours, container(path), counted) {
+                Some((other, relation)) => {
+                    let (samples, which) = (ours.samples(), relation.which());
+                    let why = format!("its {samples} samples are {which} of `{other}`");
+                    self.ignored.insert(path, why);
+                }
+                None => self.files.push((path, file)),
             }
         }
+        let of_container = self.files.split_off(first);
+        let overlaps = overlaps(&of_container);
+        let kept = of_container.iter().enumerate().filter(|(at, _)| {
+            let theirs = overlaps.iter().filter(|overlap| overlap.smaller == *at);
+            theirs.fold(true, |kept, overlap| {
+                kept & self.keeps(&of_container, overlap)
+            })
+        });
+        let kept: Vec<Named<'a>> = kept.map(|(_, file)| *file).collect();
+        self.files.extend(kept);
     }
 
-    /// True if most samples of a file are in another one of the container, from `first` on. Files that grow are never
-    /// exactly equal.
-    fn has_overlap(&mut self, (path, file): Named<'a>, first: usize) -> bool {
-        let of_container = self.files.get(first..).unwrap_or_default();
-        for (other_path, other) in of_container.iter().copied() {
-            let (ours, theirs) = (file.whole_fingerprint(), other.whole_fingerprint());
-            let shift = ours.shift.max(theirs.shift);
-            let [ours, theirs] = [ours, theirs].map(|fingerprint| {
-                let mut fingerprint = fingerprint.into_owned();
-                fingerprint.coarsen(shift);
-                fingerprint
-            });
-            let shared = ours.shared_with(&theirs, true);
-            let is_growing = !(file.has_ended() && other.has_ended());
-            if is_growing && shared * 2 >= ours.samples() && shared > 0 {
-                let why = format!("most of its samples are in `{other_path}`");
-                self.ignored.insert(path, why);
-                return true;
-            }
-            if shared > 0 {
-                self.doubts.push(format!(
-                    "`{path}` and `{other_path}` have some of the same samples ({shared} or more), which are counted twice: select files with `resultFiles`"
-                ));
-            }
+    /// True if a file counts although it has some samples of another one, which is a doubt. Files that grow are never
+    /// exactly equal: one with mostly the same samples does not count.
+    fn keeps(&mut self, files: &[Named<'a>], overlap: &Overlap) -> bool {
+        let ((path, file), (other_path, other)) = (files[overlap.smaller], files[overlap.larger]);
+        if self.ignored.contains_key(other_path) {
+            return true;
         }
-        false
+        let samples = file.fingerprint().map_or(0, Fingerprint::samples);
+        let shared = overlap.shared;
+        if shared * 2 >= samples && !(file.has_ended() && other.has_ended()) {
+            let why = format!("most of its samples are in `{other_path}`");
+            self.ignored.insert(path, why);
+            return false;
+        }
+        self.doubts.push(format!(
+            "`{path}` and `{other_path}` have some of the same samples ({shared} or more), which are counted twice: select files with `resultFiles`"
+        ));
+        true
     }
 
     /// The histories of a summarised run.
