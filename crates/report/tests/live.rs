@@ -260,7 +260,7 @@ fn the_latest_seconds_and_the_whole_run_have_figures() {
     assert_eq!(snapshot.labels[0].last.throughput, 200.0);
     assert_eq!(snapshot.workers.len(), 2);
     assert_eq!(snapshot.workers[0].last.throughput, 100.0);
-    assert_eq!(snapshot.newest, Some(T + 45_050));
+    assert_eq!(snapshot.newest, Some(T + 45_086));
     assert_eq!(snapshot.series.points.len(), 46);
     assert_eq!(snapshot.clone().since(T + 40_000).series.points.len(), 6);
     // Both workers are silent: no samples in the latest seconds.

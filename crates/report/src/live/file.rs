@@ -329,11 +329,8 @@ impl LiveFile {
 
     /// Start of the first point over time that has changed since the last call.
     pub fn changed(&mut self) -> u64 {
-        if self
-            .samples()
-            .is_some_and(|samples| self.own().is_some_and(|own| !std::ptr::eq(own, samples)))
-        {
-            // Provisional samples are few.
+        // Provisional samples are few.
+        if self.is_provisional() {
             return 0;
         }
         let Some(tally) = self.own_mut() else {
