@@ -308,7 +308,7 @@ fn the_files_of_the_master_count_or_else_those_of_the_workers() {
 
 #[test]
 fn a_file_with_the_errors_of_another_one_is_not_counted_while_both_grow() {
-    let failed = |at: u64| at % 70 == 0;
+    let failed = |at: u64| at.is_multiple_of(70);
     let mut live = Live::default();
     for path in ["worker.1/all.csv", "worker.1/errors.csv"] {
         live.feed(path, HEAD.as_bytes());
@@ -533,7 +533,7 @@ fn a_delay_of_the_transport_is_not_a_tool_that_hangs() {
 
 #[test]
 fn errors_and_percentiles_are_those_of_the_latest_seconds() {
-    let late = |at: u64| at >= 20_000 && at % 400 == 0;
+    let late = |at: u64| at >= 20_000 && at.is_multiple_of(400);
     let found = values(vec![window(Metric::ErrorPercent, 10)], 40, 1, steady, late);
     assert_eq!((found[18], found[39]), (Some(0.0), Some(25.0)));
     let rising = found[20..31].iter().flatten();
