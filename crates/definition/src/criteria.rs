@@ -13,12 +13,18 @@
 //! Keywords are case-insensitive; whitespace is ignored. The unit selects the meaning: `errors < 1%`
 //! is a rate, `errors < 10` a count. With `for` the criterion must hold in every window of that many
 //! consecutive seconds.
+//!
+//! A [`StopCondition`] ends a run early. It has the same grammar; `for` is required, and the figures are those of the
+//! latest seconds: `errors > 20% for 30s`.
 
 mod parser;
+mod stop;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
+
+pub use stop::StopCondition;
 
 /// A pass criterion. `Display` prints its canonical form, which parses to the same criterion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,7 +120,7 @@ impl Criterion {
     /// # Errors
     /// The first syntax error, with its position.
     pub fn parse(text: &str) -> Result<Self, CriterionError> {
-        parser::parse(text)
+        parser::parse(text, parser::Purpose::Pass)
     }
 
     /// True if the criterion holds for `value`, in the figure's [base unit](Unit::base).

@@ -59,6 +59,48 @@ impl ResultFile {
         }
     }
 
+    /// A file that is followed during a run.
+    pub(crate) fn followed(name: &str, worker: Option<&str>, windows: &[Window]) -> Self {
+        let mut file = Self::new(name, worker, windows);
+        file.tally.follow();
+        file
+    }
+
+    /// The format; `None`: not known yet, or not a result file.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match self.stage {
+            Stage::Reading(format, _) => Some(format),
+            _ => None,
+        }
+    }
+
+    /// The figures so far.
+    pub(crate) fn tally(&self) -> &FileTally {
+        &self.tally
+    }
+
+    pub(crate) fn tally_mut(&mut self) -> &mut FileTally {
+        &mut self.tally
+    }
+
+    /// The samples that count so far, unless the rest of the file has better ones.
+    pub(crate) fn so_far(&self) -> &FileTally {
+        let provisional = match &self.stage {
+            Stage::Reading(_, decoder) => decoder.provisional(),
+            _ => None,
+        };
+        provisional.unwrap_or(&self.tally)
+    }
+
+    /// The problem of the part so far.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let unpacked = match &self.unpack {
+            Unpack::Broken(why) => Some(why.clone()),
+            _ => None,
+        };
+        unpacked.or_else(|| self.tally.found.problem())
+    }
+
     /// Adds the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self {

@@ -29,8 +29,15 @@ impl FileTally {
         Self {
             worker: worker.to_owned(),
             samples: Samples::new(windows),
+            history: History::new(windows),
             ..Self::default()
         }
+    }
+
+    /// Prepares the tally for figures during a run.
+    pub(crate) fn follow(&mut self) {
+        self.samples.follow();
+        self.fingerprint = Builder::small();
     }
 
     /// Adds a sample; without a worker it gets the default worker.
@@ -53,13 +60,21 @@ impl FileTally {
 
     /// An empty tally for other samples of the same file.
     pub(crate) fn empty_like(&self) -> Self {
-        Self::new(&self.worker, self.samples.windows())
+        let mut empty = Self::new(&self.worker, self.samples.windows());
+        if self.samples.recent.is_some() {
+            empty.follow();
+        }
+        empty
     }
 
     /// Takes the samples of another tally.
-    pub(crate) fn take_samples(&mut self, other: Self) {
+    pub(crate) fn take_samples(&mut self, mut other: Self) {
         self.found.samples += other.found.samples;
         self.samples.merge(&other.samples);
+        let recent = other.samples.recent.take();
+        if let (Some(ours), Some(theirs)) = (&mut self.samples.recent, recent) {
+            ours.take(*theirs);
+        }
         self.fingerprint = other.fingerprint;
     }
 

@@ -107,10 +107,11 @@ impl Cell {
 }
 
 /// A fingerprint under construction.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub struct Builder {
     /// Without its cells.
     file: Fingerprint,
+    most_cells: usize,
     cells: HashMap<(u32, u64), Cell, RandomState>,
     /// By label: the cell of the last sample, which usually is that of the next one too.
     last: Vec<(u64, Cell)>,
@@ -126,7 +127,34 @@ fn mix(a: u64, b: u64) -> u64 {
     low.unwrap_or_default() ^ high.unwrap_or_default()
 }
 
+impl Default for Builder {
+    fn default() -> Self {
+        Self::with_cells(MAX_CELLS)
+    }
+}
+
 impl Builder {
+    /// A fingerprint with fewer cells, for a file that is followed during a run. Copies are found as well as with many
+    /// cells, files with some common samples less reliably.
+    pub fn small() -> Self {
+        Self::with_cells(MAX_CELLS / 16)
+    }
+
+    fn with_cells(most_cells: usize) -> Self {
+        Self {
+            file: Fingerprint::default(),
+            most_cells,
+            cells: HashMap::default(),
+            last: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
+    /// The fingerprint so far, without its cells: enough for [`Fingerprint::relation`].
+    pub fn so_far(&self) -> &Fingerprint {
+        &self.file
+    }
+
     /// Adds a sample; `label` is the number of its label.
     pub fn add(&mut self, sample: &Sample<'_>, label: usize) {
         let timestamp = sample.timestamp().unwrap_or_default();
@@ -189,7 +217,7 @@ impl Builder {
         let (slot, cell) = self.last[label];
         let number = u32::try_from(label).unwrap_or(u32::MAX);
         self.cells.entry((number, slot)).or_default().merge(cell);
-        while self.cells.len() > MAX_CELLS && self.file.shift < MAX_SHIFT {
+        while self.cells.len() > self.most_cells && self.file.shift < MAX_SHIFT {
             self.file.shift += 1;
             for ((label, slot), cell) in std::mem::take(&mut self.cells) {
                 self.cells

@@ -2,10 +2,14 @@
 
 use atq_api_spec::report::PercentilePoint;
 use hdrhistogram::Histogram;
-use std::collections::BTreeMap;
 
 /// Significant decimal digits: the error of a time is at most a thousandth.
 const DIGITS: u8 = 3;
+/// Significant binary digits of a duration that [`DIGITS`] distinguish, and the minimum for a window.
+pub const BITS: u32 = 10;
+pub const MIN_BITS: u32 = 4;
+/// Maximum number of buckets of [`Times::sparse`] before a histogram is allocated.
+const MAX_SPARSE: usize = 1024;
 /// Times above eleven days are clamped, so that invalid values do not increase the memory usage.
 const MAX_MILLIS: u64 = 1_000_000_000;
 
@@ -21,11 +25,26 @@ pub struct Times {
 #[derive(Debug, Clone, Default)]
 struct Counts {
     histogram: Option<Box<Histogram<u32>>>,
-    /// Counts after compaction.
-    compact: Box<[(u64, u32)]>,
+    /// Counts by [`bucket`], sorted: those before the last compaction, or all if they are few and
+    /// `most_sparse` allows it.
+    sparse: Vec<(u16, u32)>,
+    /// Up to this number of buckets, no histogram is allocated.
+    most_sparse: usize,
 }
 
 impl Times {
+    /// Counts that need less memory as long as they have few different durations. Counting is slower.
+    pub fn sparse() -> Self {
+        let sparse = || Counts {
+            most_sparse: MAX_SPARSE,
+            ..Counts::default()
+        };
+        Self {
+            millis: sparse(),
+            micros: sparse(),
+        }
+    }
+
     /// Counts a duration in microseconds.
     pub fn record(&mut self, micros: u64) {
         let micros = micros.min(MAX_MILLIS * 1000);
@@ -47,15 +66,15 @@ impl Times {
         self.micros.compact();
     }
 
-    /// Adds the counts to those of a distribution.
-    fn add_to(&self, into: &mut BTreeMap<u64, u64>) {
+    /// Adds the counts to those of a distribution, as sorted runs.
+    fn add_to(&self, into: &mut Vec<(u64, u64)>) {
         for (counts, unit) in [(&self.millis, 1000), (&self.micros, 1)] {
-            for (value, count) in &counts.compact {
-                *into.entry(value * unit).or_default() += u64::from(*count);
+            for (bucket, count) in &counts.sparse {
+                into.push((highest(*bucket, BITS) * unit, u64::from(*count)));
             }
             for step in counts.histogram.iter().flat_map(|all| all.iter_recorded()) {
-                *into.entry(step.value_iterated_to() * unit).or_default() +=
-                    step.count_since_last_iteration();
+                let count = step.count_since_last_iteration();
+                into.push((step.value_iterated_to() * unit, count));
             }
         }
     }
@@ -64,6 +83,9 @@ impl Times {
 impl Counts {
     fn add(&mut self, value: u64, count: u32) {
         if self.histogram.is_none() {
+            if self.sparse.len() < self.most_sparse {
+                return self.insert(value, count);
+            }
             self.histogram = Histogram::new(DIGITS).ok().map(Box::new);
         }
         if let Some(histogram) = &mut self.histogram {
@@ -80,21 +102,64 @@ impl Counts {
                 none => *none = Some(theirs.clone()),
             }
         }
-        for (value, count) in &other.compact {
-            self.add(*value, *count);
+        for (bucket, count) in &other.sparse {
+            self.add(highest(*bucket, BITS), *count);
+        }
+    }
+
+    fn insert(&mut self, value: u64, count: u32) {
+        let bucket = bucket(value, BITS);
+        let found = self
+            .sparse
+            .binary_search_by_key(&bucket, |(number, _)| *number);
+        match found {
+            Ok(at) => self.sparse[at].1 = self.sparse[at].1.saturating_add(count),
+            Err(at) => self.sparse.insert(at, (bucket, count)),
         }
     }
 
     fn compact(&mut self) {
-        for (value, count) in std::mem::take(&mut self.compact) {
-            self.add(value, count);
-        }
-        if let Some(histogram) = self.histogram.take() {
-            let counts = histogram.iter_recorded();
-            let counts = counts.map(|step| (step.value_iterated_to(), step.count_at_value()));
-            self.compact = counts.collect();
-        }
+        let Some(histogram) = self.histogram.take() else {
+            return self.sparse.shrink_to_fit();
+        };
+        let counts = histogram.iter_recorded();
+        let counts = counts.map(|step| (step.value_iterated_to(), step.count_at_value()));
+        let counts = counts.map(|(value, count)| (bucket(value, BITS), count));
+        self.sparse = joined(&self.sparse, &counts.collect::<Vec<_>>());
     }
+}
+
+/// Merges two sorted lists of counts by bucket.
+fn joined(one: &[(u16, u32)], other: &[(u16, u32)]) -> Vec<(u16, u32)> {
+    let mut all = [one, other].concat();
+    // Both lists are sorted runs, which this sort merges.
+    all.sort_by_key(|(bucket, _)| *bucket);
+    all.dedup_by(|later, before| {
+        let same = later.0 == before.0;
+        before.1 = before.1.saturating_add(if same { later.1 } else { 0 });
+        same
+    });
+    all.shrink_to_fit();
+    all
+}
+
+/// The bucket of a duration: durations with the same leading `bits` + 1 binary digits share one. With [`BITS`], these are
+/// the values that the histograms do not distinguish.
+pub fn bucket(value: u64, bits: u32) -> u16 {
+    let value = value.min(MAX_MILLIS * 1000);
+    let shift = value
+        .checked_ilog2()
+        .unwrap_or_default()
+        .saturating_sub(bits);
+    // At the maximum, 31 * 1024 + 2047.
+    u16::try_from((u64::from(shift) << bits) + (value >> shift)).unwrap_or(u16::MAX)
+}
+
+/// The longest duration of a bucket.
+pub fn highest(bucket: u16, bits: u32) -> u64 {
+    let bucket = u64::from(bucket);
+    let shift = (bucket >> bits).saturating_sub(1);
+    ((bucket - (shift << bits) + 1) << shift) - 1
 }
 
 /// Sorted durations with cumulative counts.
@@ -110,10 +175,17 @@ impl Distribution {
     /// The distribution of all durations together: counts are added, so percentiles are exact for the union.
     /// `shortest` and `longest` are exact, in microseconds.
     pub fn of<'a>(times: impl IntoIterator<Item = &'a Times>, shortest: u64, longest: u64) -> Self {
-        let mut counts = BTreeMap::new();
+        let mut counts = Vec::new();
         for times in times {
             times.add_to(&mut counts);
         }
+        // Fast for sorted runs.
+        counts.sort_by_key(|(micros, _)| *micros);
+        counts.dedup_by(|later, before| {
+            let same = later.0 == before.0;
+            before.1 += if same { later.1 } else { 0 };
+            same
+        });
         Self::of_counts(counts, shortest, longest)
     }
 
@@ -248,6 +320,31 @@ mod tests {
     fn long_and_fractional_durations_are_within_a_thousandth() {
         let found = distribution(&[1, 123_456_789, u64::MAX]).percentile(50.0);
         assert!((found / 123_456.789 - 1.0).abs() < 1e-3, "{found}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn sparse_and_compacted_counts_equal_those_of_a_histogram(
+            micros in proptest::collection::vec(0..40_u32, 1..200),
+            scatter in proptest::prelude::any::<u64>(),
+        ) {
+            let micros: Vec<u64> = micros.iter().enumerate().map(|(n, power)| {
+                let low = scatter.rotate_left(u32::try_from(n).unwrap()) % (1 << power);
+                (1_u64 << power) + low
+            }).collect();
+            let (mut dense, mut sparse, mut compacted) = (Times::default(), Times::sparse(), Times::default());
+            for (n, micros) in micros.iter().enumerate() {
+                for times in [&mut dense, &mut sparse, &mut compacted] {
+                    times.record(*micros);
+                }
+                if n % 7 == 0 {
+                    compacted.compact();
+                }
+            }
+            let steps = |times: &Times| Distribution::of([times], 0, u64::MAX).steps;
+            proptest::prop_assert_eq!(steps(&sparse), steps(&dense));
+            proptest::prop_assert_eq!(steps(&compacted), steps(&dense));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! - [`Tally`]: reads any number of files and returns one [`Report`]; `examples/figures.rs` prints it;
 //! - [`Options`], [`Window`]: figures of time windows, for criteria such as `p95 < 500ms for 30s`;
+//! - [`Live`](live::Live): figures while the files grow, and windows that end with the latest samples;
 //! - [`compare`](compare::compare): two reports side by side; [`page`]: a report as one HTML page.
 //!
 //! The crate is pure computation on readers: no network, no Docker, no clock. Files are streamed: memory usage depends on
@@ -56,6 +57,7 @@ mod format;
 mod found;
 mod histogram;
 mod labels;
+pub mod live;
 mod overlap;
 pub mod page;
 mod sample;

@@ -1,6 +1,7 @@
 //! Detects files that repeat samples of others.
 
 use crate::fingerprint::{Fingerprint, Relation, Resolution};
+use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
 /// Maximum number of cells of all files together, of about 100 bytes each; above it, adjacent seconds share a cell.
@@ -25,19 +26,48 @@ pub struct Counted {
     pub fingerprint: Fingerprint,
 }
 
-/// Finds the file that has all samples of this one.
-pub fn repeated<'a>(
+impl Counted {
+    /// Its name, container and fingerprint.
+    pub fn parts(&self) -> (&str, &str, &Fingerprint) {
+        (&self.name, &self.container, &self.fingerprint)
+    }
+}
+
+/// Compares two files by fingerprint and name: those that may contain all samples of another one come first.
+pub fn order(one: (&Fingerprint, &str), other: (&Fingerprint, &str)) -> Ordering {
+    let key = |(fingerprint, name)| {
+        let fingerprint: &Fingerprint = fingerprint;
+        let most = (fingerprint.samples(), fingerprint.has_fractions());
+        (Reverse(most), name)
+    };
+    key(one).cmp(&key(other))
+}
+
+/// Finds the file that has all samples of this one, among files with their container and fingerprint.
+pub fn repeated<'a, T>(
     fingerprint: &Fingerprint,
     container: &str,
-    counted: &'a [Counted],
-) -> Option<(&'a Counted, Relation)> {
-    counted.iter().find_map(|other| {
-        let relation = fingerprint.relation(&other.fingerprint);
+    counted: impl IntoIterator<Item = (T, &'a str, &'a Fingerprint)>,
+) -> Option<(T, Relation)> {
+    let mut counted = counted.into_iter();
+    counted.find_map(|(other, other_container, other_fingerprint)| {
+        let relation = fingerprint.relation(other_fingerprint);
         // Rows of a coarse clock can be equal by chance if several machines have the same load.
         let may_be_chance =
-            other.container != container && !fingerprint.is_distinctive(&other.fingerprint);
+            other_container != container && !fingerprint.is_distinctive(other_fingerprint);
         (relation != Relation::Other && !may_be_chance).then_some((other, relation))
     })
+}
+
+impl Relation {
+    /// The samples of the other file that this one repeats; empty if there is no such relation.
+    pub fn which(self) -> &'static str {
+        match self {
+            Self::FailedOf => "the failed ones",
+            Self::SuccessfulOf => "the successful ones",
+            Self::Same | Self::Other => "all",
+        }
+    }
 }
 
 /// Pairs of files, by index, with some common samples, and the number of these.

@@ -1,8 +1,9 @@
 //! Sums of samples of one or several files, by label, by worker and over time.
 
 use crate::errors::{Errors, MAX_KINDS};
-use crate::histogram::Distribution;
+use crate::histogram::{Distribution, Times};
 use crate::labels::{Names, OTHER};
+use crate::live::Recent;
 use crate::sample::{Sample, Sums, figures, together};
 use crate::series::Timeline;
 use crate::windows::{Watches, Window, WindowResults};
@@ -25,15 +26,17 @@ pub struct Samples {
     /// Bytes that the tool does not assign to single samples.
     pub extra_received: u64,
     pub extra_sent: u64,
+    /// Present while the file is followed during a run.
+    pub recent: Option<Box<Recent>>,
 }
 
 /// All samples of a kind.
 #[derive(Debug, Default)]
-struct Totals {
-    by_worker: Vec<Sums>,
+pub struct Totals {
+    pub by_worker: Vec<Sums>,
     errors: Errors,
-    timeline: Timeline,
-    watches: Watches,
+    pub timeline: Timeline,
+    pub watches: Watches,
     watch: Option<usize>,
 }
 
@@ -92,6 +95,11 @@ struct LabelSums {
 }
 
 impl LabelSums {
+    fn make_sparse(&mut self) {
+        self.requests.times = Times::sparse();
+        self.transactions.times = Times::sparse();
+    }
+
     fn both(&self) -> Vec<&Sums> {
         vec![&self.requests, &self.transactions]
     }
@@ -130,6 +138,17 @@ impl Samples {
         samples
     }
 
+    /// Prepares the set for figures during a run.
+    pub fn follow(&mut self) {
+        self.recent = Some(Box::default());
+        for kind in self.kinds() {
+            kind.watches.limit();
+            kind.timeline.make_sparse();
+        }
+        let labels = self.by_label.iter_mut();
+        labels.for_each(|sums| sums.make_sparse());
+    }
+
     /// Adds a sample, and returns the number of its label.
     pub fn add(&mut self, sample: &Sample<'_>) -> usize {
         let label = self.label(sample.label);
@@ -146,6 +165,9 @@ impl Samples {
         };
         let worker = self.workers.number(sample.worker);
         whole.add(sample, worker);
+        if let Some(recent) = &mut self.recent {
+            recent.add(sample, label, worker);
+        }
         label
     }
 
@@ -180,6 +202,9 @@ impl Samples {
     pub fn active(&mut self, at: u64, worker: &[u8], active: u32) {
         let worker = self.workers.number(worker);
         self.requests.timeline.active(at, worker, active);
+        if let Some(recent) = &mut self.recent {
+            recent.active(worker, active);
+        }
     }
 
     /// The watched windows.
@@ -190,10 +215,15 @@ impl Samples {
     fn label(&mut self, name: &[u8]) -> usize {
         let number = self.labels.number(name);
         if number >= self.by_label.len() {
-            self.by_label.push(LabelSums {
+            let mut sums = LabelSums {
                 watch: self.requests.watches.of(Some(name)),
                 ..LabelSums::default()
-            });
+            };
+            // During a run, the files of all workers are in memory.
+            if self.recent.is_some() {
+                sums.make_sparse();
+            }
+            self.by_label.push(sums);
         }
         number
     }
@@ -221,13 +251,62 @@ impl Samples {
         (sums.counts.samples > 0 && !sums.unknown.times).then(|| times.percentile(percentile))
     }
 
+    /// Start of the first sample in microseconds since 1970; `None` without timestamps.
+    pub fn first_start(&self) -> Option<u64> {
+        let kinds = [&self.requests, &self.transactions];
+        let sums = kinds.into_iter().flat_map(|kind| &kind.by_worker);
+        let dated = sums.filter(|sums| sums.is_dated());
+        dated.map(|sums| sums.first_start).min()
+    }
+
+    /// The requests, or the transactions if there are no requests: those that the total counts.
+    pub fn counted(&self, transactions: bool) -> &Totals {
+        match transactions {
+            true => &self.transactions,
+            false => &self.requests,
+        }
+    }
+
+    /// Both kinds.
+    pub fn kinds(&mut self) -> [&mut Totals; 2] {
+        [&mut self.requests, &mut self.transactions]
+    }
+
+    /// The sums of every label with samples, with its number and name.
+    pub fn labels(&self) -> impl Iterator<Item = (usize, &[u8], Vec<&Sums>)> {
+        let labels = self.by_label.iter().enumerate();
+        labels.map(|(number, sums)| (number, self.labels.bytes(number), sums.both()))
+    }
+
+    /// True if there are samples of a label.
+    pub fn has_label(&self, label: &str) -> bool {
+        let sums = self.sums(Some(label));
+        sums.iter().any(|sums| sums.counts.samples > 0)
+    }
+
+    /// The name of a label as text.
+    pub fn label_name(&self, number: usize) -> String {
+        self.labels.name(number)
+    }
+
+    /// The name of a worker as text.
+    pub fn worker_name(&self, number: usize) -> String {
+        self.workers.name(number)
+    }
+
+    /// True if there are more labels than the maximum.
+    pub fn has_other_labels(&self) -> bool {
+        self.labels.overflowed()
+    }
+
     /// True if there are no samples.
     pub fn is_empty(&self) -> bool {
         let mut sums = self.by_label.iter();
         sums.all(|sums| sums.both().iter().all(|sums| sums.counts.samples == 0))
     }
 
-    fn has_transactions_only(&self) -> bool {
+    /// True if all samples are transactions.
+    pub fn has_transactions_only(&self) -> bool {
         let mut sums = self.by_label.iter();
         sums.all(|sums| sums.requests.counts.samples == 0) && !self.is_empty()
     }
@@ -299,7 +378,7 @@ impl Samples {
 }
 
 /// The names of unknown figures over time.
-fn series_missing(sums: &Sums) -> Vec<String> {
+pub fn series_missing(sums: &Sums) -> Vec<String> {
     let errors = sums.unknown.errors.then_some("errors");
     let times = ["p50", "p90", "p95", "p99", "max"].into_iter();
     let times = times.filter(|_| sums.unknown.times);

@@ -17,15 +17,20 @@ pub struct Timeline {
     /// Number of the first point since 1970.
     first: u64,
     points: VecDeque<Point>,
+    /// Start of the first point that has changed since [`Timeline::changed`], in microseconds since 1970.
+    changed: u64,
+    /// True if points need little memory, see [`Times::sparse`].
+    is_sparse: bool,
 }
 
+/// The samples that ended within an interval.
 #[derive(Debug, Default, Clone)]
-struct Point {
+pub struct Point {
     counts: Counts,
     received: u64,
     times: Times,
     /// Last number of active threads, by worker.
-    active: Vec<Option<u32>>,
+    pub active: Vec<Option<u32>>,
 }
 
 impl Default for Timeline {
@@ -34,6 +39,8 @@ impl Default for Timeline {
             interval: SECOND,
             first: 0,
             points: VecDeque::new(),
+            changed: u64::MAX,
+            is_sparse: false,
         }
     }
 }
@@ -54,7 +61,7 @@ impl Timeline {
         }
         for (number, point) in (other.first..).zip(&other.points) {
             // Empty points only fill a gap.
-            if point.counts.samples == 0 && point.active.is_empty() {
+            if point.is_empty() {
                 continue;
             }
             if let Some(into) = self.point(number * other.interval) {
@@ -90,15 +97,33 @@ impl Timeline {
             self.double();
         }
         let number = at / self.interval;
+        self.changed = self.changed.min(number * self.interval);
         while number < self.first {
-            self.points.push_front(Point::default());
+            self.points.push_front(self.empty());
             self.first -= 1;
         }
         let index = usize::try_from(number - self.first).ok()?;
         if index >= self.points.len() {
-            self.points.resize(index + 1, Point::default());
+            let empty = self.empty();
+            self.points.resize(index + 1, empty);
         }
         self.points.get_mut(index)
+    }
+
+    fn empty(&self) -> Point {
+        let times = match self.is_sparse {
+            true => Times::sparse(),
+            false => Times::default(),
+        };
+        Point {
+            times,
+            ..Point::default()
+        }
+    }
+
+    /// From now on, points need less memory, and counting is slower.
+    pub fn make_sparse(&mut self) {
+        self.is_sparse = true;
     }
 
     fn double(&mut self) {
@@ -115,6 +140,31 @@ impl Timeline {
         self.points = halved;
         self.first = first / 2;
         self.interval *= 2;
+        self.changed = 0;
+    }
+
+    /// Start of the first point that has changed since the last call, in microseconds since 1970; `u64::MAX`: none.
+    pub fn changed(&mut self) -> u64 {
+        std::mem::replace(&mut self.changed, u64::MAX)
+    }
+
+    /// Releases unused memory of points that end before a time in microseconds since 1970.
+    pub fn compact_before(&mut self, at: u64) {
+        let old = usize::try_from((at / self.interval).saturating_sub(self.first));
+        let old = self.points.iter_mut().take(old.unwrap_or(usize::MAX));
+        old.for_each(|point| point.times.compact());
+    }
+
+    /// Length of a point in microseconds.
+    pub fn interval(&self) -> u64 {
+        self.interval
+    }
+
+    /// The points with their start in microseconds since 1970; those without samples and users are left out.
+    pub fn points(&self) -> impl DoubleEndedIterator<Item = (u64, &Point)> {
+        let points = self.points.iter().enumerate();
+        let points = points.filter(|(_, point)| !point.is_empty());
+        points.map(|(index, point)| ((self.first + index as u64) * self.interval, point))
     }
 
     /// Completes the series; `workers` is the number of workers.
@@ -187,22 +237,37 @@ impl Point {
         }
     }
 
+    /// True if it only fills a gap.
+    fn is_empty(&self) -> bool {
+        self.counts.samples == 0 && self.active.is_empty()
+    }
+
     fn figures(&self) -> SeriesPoint {
-        let counts = &self.counts;
-        let shortest = counts.shortest.unwrap_or_default();
-        let times = Distribution::of([&self.times], shortest, counts.longest);
-        SeriesPoint {
-            samples: counts.samples,
-            errors: counts.errors,
-            mean: to_f64(counts.elapsed) / to_f64(counts.samples.max(1)) / 1000.0,
-            p50: times.percentile(50.0),
-            p90: times.percentile(90.0),
-            p95: times.percentile(95.0),
-            p99: times.percentile(99.0),
-            max: to_f64(counts.longest) / 1000.0,
-            received_bytes: self.received,
-            ..SeriesPoint::default()
-        }
+        figures(&[self])
+    }
+}
+
+/// The figures of concurrent or consecutive points, without the number of active users and the time.
+pub fn figures(points: &[&Point]) -> SeriesPoint {
+    let (mut counts, mut received) = (Counts::default(), 0_u64);
+    for point in points {
+        counts.merge(&point.counts);
+        received = received.saturating_add(point.received);
+    }
+    let shortest = counts.shortest.unwrap_or_default();
+    let times = points.iter().map(|point| &point.times);
+    let times = Distribution::of(times, shortest, counts.longest);
+    SeriesPoint {
+        samples: counts.samples,
+        errors: counts.errors,
+        mean: to_f64(counts.elapsed) / to_f64(counts.samples.max(1)) / 1000.0,
+        p50: times.percentile(50.0),
+        p90: times.percentile(90.0),
+        p95: times.percentile(95.0),
+        p99: times.percentile(99.0),
+        max: to_f64(counts.longest) / 1000.0,
+        received_bytes: received,
+        ..SeriesPoint::default()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Figures aggregated by a tool (Locust, k6). Without the samples they can be adopted,
 //! and several can be bounded, but not merged exactly.
 
-use crate::histogram::{at_percentile, to_f64};
+use crate::histogram::{at_percentile, to_f64, to_u64};
 use crate::labels::OTHER;
-use crate::sample::is_known;
+use crate::sample::{Sample, Sums, is_known};
+use crate::windows::{Watches, Window, WindowResults};
 use atq_api_spec::report::{Figures, NamedFigures, PercentilePoint, Series, SeriesPoint};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -222,24 +223,92 @@ pub struct History {
     points: BTreeMap<u64, SeriesPoint>,
     first: u64,
     last: u64,
+    /// The data for windows of all samples.
+    pub watches: Watches,
+    /// Number of requests with known seconds.
+    requests: u64,
+    /// The latest seconds with their figures, and the second before which they are complete.
+    pub latest: BTreeMap<u64, SeriesPoint>,
+    pub complete_until: u64,
+    /// The tool's figures from the start up to the latest row.
+    pub total: Option<Figures>,
 }
+
+/// Maximum number of seconds of [`History::latest`].
+const MAX_LATEST: usize = 60;
 
 impl Default for History {
     fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl History {
+    /// An empty history that watches these windows, as far as they concern all samples.
+    pub fn new(windows: &[Window]) -> Self {
+        let windows = windows.iter().filter(|window| window.label.is_none());
         Self {
             interval: 1,
             points: BTreeMap::new(),
             first: u64::MAX,
             last: 0,
+            watches: Watches::new(windows.cloned().collect()),
+            requests: 0,
+            latest: BTreeMap::new(),
+            complete_until: 0,
+            total: None,
         }
     }
-}
 
-impl History {
+    /// Adds the requests of a second, also to the windows. Its time and users may be known already.
+    pub fn requests(&mut self, second: u64, point: SeriesPoint) {
+        if let Some(watch) = self.watches.of(None) {
+            self.watches.add(
+                watch,
+                &Sample {
+                    start: Some(second.saturating_mul(1_000_000)),
+                    elapsed: to_u64(point.mean * to_f64(point.samples) * 1000.0),
+                    samples: point.samples,
+                    errors: Some(point.errors),
+                    ..Sample::default()
+                },
+            );
+        }
+        self.requests = self.requests.saturating_add(point.samples);
+        self.keep_latest(second, &point);
+        self.put(second, point);
+    }
+
+    /// The results of the windows: throughput, errors and mean. A tool's percentiles of intervals cannot be merged.
+    /// `None` if the history does not cover most of these `samples`.
+    pub fn windows(&self, windows: &[Window], samples: u64) -> Option<WindowResults> {
+        let (first, last) = self.span()?;
+        if samples == 0 || self.requests < samples / 10 * 9 {
+            return None;
+        }
+        let mut run = Sums {
+            first_start: (first + 1).saturating_mul(1_000_000),
+            last_end: (last + 1).saturating_mul(1_000_000),
+            ..Sums::default()
+        };
+        run.counts.samples = samples;
+        let of_total = self.watches.finish(&run);
+        Some(WindowResults::none(windows).with(of_total))
+    }
+
     /// Adds the figures up to a second since 1970.
     pub fn add(&mut self, second: u64, point: SeriesPoint) {
         self.spans(second, second);
+        self.keep_latest(second, &point);
         self.put(second, point);
+    }
+
+    fn keep_latest(&mut self, second: u64, point: &SeriesPoint) {
+        let latest = self.latest.entry(second).or_default();
+        join(latest, point, Combine::Beside);
+        while self.latest.len() > MAX_LATEST {
+            self.latest.pop_first();
+        }
     }
 
     /// Extends the span to the first and last second of a part of the run, which are unknown from points of longer intervals.
@@ -285,6 +354,20 @@ impl History {
             self.put(number.saturating_mul(other.interval), point);
         }
         self.spans(other.first, other.last);
+        self.watches.merge(&other.watches);
+        self.requests = self.requests.saturating_add(other.requests);
+    }
+
+    /// The points of several histories together.
+    pub fn series_of(histories: &[&Self]) -> Series {
+        let mut all = Self::default();
+        for history in histories {
+            all.every(history.interval);
+            for (number, point) in &history.points {
+                all.put(number.saturating_mul(history.interval), point.clone());
+            }
+        }
+        all.series()
     }
 
     /// The first and the last second; `None` without points.
@@ -294,10 +377,15 @@ impl History {
 
     /// The points and their interval.
     pub fn finish(self) -> Series {
+        self.series()
+    }
+
+    /// The points so far and their interval.
+    pub fn series(&self) -> Series {
         let interval = self.interval;
-        let points = self.points.into_iter().map(|(number, point)| SeriesPoint {
+        let points = self.points.iter().map(|(number, point)| SeriesPoint {
             at: number * interval * 1000,
-            ..point
+            ..point.clone()
         });
         Series {
             interval: to_f64(interval),
@@ -311,24 +399,29 @@ impl History {
             self.points.insert(number, point);
             return;
         };
-        let samples = into.samples.saturating_add(point.samples);
-        if samples > 0 {
-            let weighed = into.mean * to_f64(into.samples) + point.mean * to_f64(point.samples);
-            into.mean = weighed / to_f64(samples);
-        }
-        into.samples = samples;
-        into.errors = into.errors.saturating_add(point.errors);
-        into.p50 = into.p50.max(point.p50);
-        into.p90 = into.p90.max(point.p90);
-        into.p95 = into.p95.max(point.p95);
-        into.p99 = into.p99.max(point.p99);
-        into.max = into.max.max(point.max);
-        into.received_bytes = into.received_bytes.saturating_add(point.received_bytes);
-        into.active = match (into.active, point.active) {
-            (Some(one), Some(two)) if how == Combine::Beside => Some(one + two),
-            (one, two) => two.or(one),
-        };
+        join(into, &point, how);
     }
+}
+
+/// Adds a point to another one.
+fn join(into: &mut SeriesPoint, point: &SeriesPoint, how: Combine) {
+    let samples = into.samples.saturating_add(point.samples);
+    if samples > 0 {
+        let weighed = into.mean * to_f64(into.samples) + point.mean * to_f64(point.samples);
+        into.mean = weighed / to_f64(samples);
+    }
+    into.samples = samples;
+    into.errors = into.errors.saturating_add(point.errors);
+    into.p50 = into.p50.max(point.p50);
+    into.p90 = into.p90.max(point.p90);
+    into.p95 = into.p95.max(point.p95);
+    into.p99 = into.p99.max(point.p99);
+    into.max = into.max.max(point.max);
+    into.received_bytes = into.received_bytes.saturating_add(point.received_bytes);
+    into.active = match (into.active, point.active) {
+        (Some(one), Some(two)) if how == Combine::Beside => Some(one + two),
+        (one, two) => two.or(one),
+    };
 }
 
 /// The way in which two points of one interval are combined.

@@ -9,14 +9,12 @@
 
 use crate::errors::Errors;
 use crate::file::{FinishedFile, ResultFile};
-use crate::fingerprint::Relation;
 use crate::histogram::{at_percentile, curve, curve_percentiles, to_f64};
 use crate::overlap::{self, Counted};
 use crate::samples::Samples;
 use crate::summary::{self, History, Summary};
 use crate::windows::{Window, WindowResults};
 use atq_api_spec::report::{Report, ReportSource, Series};
-use std::cmp::Reverse;
 use std::io::{self, ErrorKind, Read};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -78,6 +76,7 @@ impl Tally {
     pub fn new(options: Options) -> Self {
         Self {
             samples: Samples::new(&options.windows),
+            history: History::new(&options.windows),
             windows: options.windows,
             ..Self::default()
         }
@@ -143,7 +142,7 @@ impl Tally {
             self.notes.extend(file.tally.notes.iter().cloned());
             self.record_problem(file);
         }
-        self.doubt_tools(&files);
+        self.doubts.extend(doubt_tools(tools_of(&files)));
         let (singles, summaries): (Vec<FinishedFile>, Vec<FinishedFile>) = files
             .into_iter()
             .partition(|file| !file.fingerprint.is_empty());
@@ -171,46 +170,17 @@ impl Tally {
         }
     }
 
-    /// Adds a doubt if there are files of several tools, which belong to several tests.
-    fn doubt_tools(&mut self, files: &[FinishedFile]) {
-        let mut tools: Vec<(&str, &str)> = Vec::new();
-        for file in files.iter().filter(|file| file.tally.found.samples > 0) {
-            let tool = file.format.map_or("", |format| format.tool());
-            if tools.iter().all(|(known, _)| *known != tool) {
-                tools.push((tool, &file.name));
-            }
-        }
-        if tools.len() > 1 {
-            let files = tools
-                .iter()
-                .map(|(tool, file)| format!("`{file}` ({tool})"));
-            let files: Vec<String> = files.collect();
-            let doubt = format!(
-                "`{}` has results of different tools: {}; select files with `resultFiles`",
-                container(tools[0].1),
-                files.join(", ")
-            );
-            self.doubts.push(doubt);
-        }
-    }
-
     fn count_samples(&mut self, mut files: Vec<FinishedFile>) {
-        // Files that may contain all samples of another one come first.
-        files.sort_by_cached_key(|file| {
-            let fingerprint = &file.fingerprint;
-            let most = (fingerprint.samples(), fingerprint.has_fractions());
-            (Reverse(most), file.name.clone())
+        files.sort_by(|one, other| {
+            let other = (&other.fingerprint, other.name.as_str());
+            overlap::order((&one.fingerprint, &one.name), other)
         });
         for file in files {
-            let found = overlap::repeated(&file.fingerprint, container(&file.name), &self.counted);
+            let counted = self.counted.iter().map(Counted::parts);
+            let found = overlap::repeated(&file.fingerprint, container(&file.name), counted);
             if let Some((other, relation)) = found {
-                let which = match relation {
-                    Relation::FailedOf => "the failed ones",
-                    Relation::SuccessfulOf => "the successful ones",
-                    Relation::Same | Relation::Other => "all",
-                };
-                let samples = file.tally.found.samples;
-                let why = format!("its {samples} samples are {which} of `{}`", other.name);
+                let (samples, which) = (file.tally.found.samples, relation.which());
+                let why = format!("its {samples} samples are {which} of `{other}`");
                 self.ignore(&file.name, why);
                 continue;
             }
@@ -375,8 +345,11 @@ impl Tally {
                 "percentiles are the highest of {count} summaries of the tool, as upper bounds"
             ));
         }
-        let windows = std::mem::take(&mut self.samples).finish().windows;
         let history = std::mem::take(&mut self.history);
+        let samples = self.summaries.iter().map(|summary| summary.total.samples);
+        let windows = history
+            .windows(&self.windows, samples.sum())
+            .unwrap_or_else(|| WindowResults::none(&self.windows));
         let span = history.span();
         let date = |second: u64| rfc3339(second.saturating_mul(1_000_000));
         let reported = self.summaries.iter().filter_map(|summary| summary.duration);
@@ -398,6 +371,37 @@ impl Tally {
     }
 }
 
+/// The files with samples, each with its tool.
+fn tools_of(files: &[FinishedFile]) -> impl Iterator<Item = (&str, &str)> {
+    let files = files.iter().filter(|file| file.tally.found.samples > 0);
+    files.map(|file| {
+        let tool = file.format.map_or("", |format| format.tool());
+        (tool, file.name.as_str())
+    })
+}
+
+/// A doubt if there are files of several tools in a container, which belong to several tests.
+pub(crate) fn doubt_tools<'a>(files: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    let mut tools: Vec<(&str, &str)> = Vec::new();
+    for (tool, file) in files {
+        if tools.iter().all(|(known, _)| *known != tool) {
+            tools.push((tool, file));
+        }
+    }
+    let [(_, first), _, ..] = tools.as_slice() else {
+        return None;
+    };
+    let files = tools
+        .iter()
+        .map(|(tool, file)| format!("`{file}` ({tool})"));
+    let files: Vec<String> = files.collect();
+    Some(format!(
+        "`{}` has results of different tools: {}; select files with `resultFiles`",
+        container(first),
+        files.join(", ")
+    ))
+}
+
 /// True if two of the summaries have the same figures.
 fn have_copies<'a>(mut summaries: impl Iterator<Item = &'a Summary> + Clone) -> bool {
     while let Some(one) = summaries.next() {
@@ -409,7 +413,7 @@ fn have_copies<'a>(mut summaries: impl Iterator<Item = &'a Summary> + Clone) -> 
 }
 
 /// The container of a file.
-fn container(name: &str) -> &str {
+pub(crate) fn container(name: &str) -> &str {
     name.split_once('/').map_or("", |(container, _)| container)
 }
 

@@ -6,17 +6,13 @@
 //! that second. Above [`MAX_COUNTS`] counts, adjacent durations are merged: a run of
 //! a day stays below 100 MB, and [`WindowResult::precision`] is the resulting error.
 
-use crate::histogram::{Distribution, to_f64};
+use crate::histogram::{BITS, Distribution, MIN_BITS, bucket, highest, to_f64};
 use crate::sample::{Counts, Sample, Sums, Unknown};
 use std::collections::BTreeMap;
 
 /// Maximum number of counts of all watched labels together, of eight bytes each.
 const MAX_COUNTS: usize = 5_000_000;
-/// Initial and minimum number of significant binary digits of a duration.
-const BITS: u32 = 10;
-const MIN_BITS: u32 = 4;
 const SECOND: u64 = 1_000_000;
-const MAX_MICROS: u64 = 1_000_000_000_000;
 
 /// A metric of a window. Times are in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,6 +76,14 @@ pub struct WindowResults {
 }
 
 impl WindowResults {
+    /// Results without values.
+    pub(crate) fn none(windows: &[Window]) -> Self {
+        let results = windows.iter().map(WindowResult::none);
+        Self {
+            windows: results.collect(),
+        }
+    }
+
     /// Removes dates, for samples with timestamps relative to the start of the test.
     pub(crate) fn remove_dates(&mut self) {
         self.windows
@@ -105,18 +109,51 @@ struct Watch {
     /// True if a percentile is requested.
     percentiles: bool,
     seconds: BTreeMap<u64, Second>,
-    bits: u32,
+    buckets: Buckets,
     counts: usize,
-    /// True if all durations are whole milliseconds.
-    whole: bool,
     /// Properties missing in the samples.
     unknown: Unknown,
 }
 
+/// How the durations of a set of samples are counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Buckets {
+    /// Significant binary digits of a duration.
+    pub bits: u32,
+    /// True if all durations are whole milliseconds.
+    pub whole: bool,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self {
+            bits: BITS,
+            whole: true,
+        }
+    }
+}
+
+impl Buckets {
+    /// Records whether a duration is a whole number of milliseconds.
+    pub fn add(&mut self, micros: u64) {
+        self.whole &= micros.is_multiple_of(1000);
+    }
+
+    /// The representative duration of a bucket: the longest, or the longest whole millisecond if all are whole.
+    fn micros(self, bucket: u16) -> u64 {
+        let micros = highest(bucket, self.bits);
+        match self.whole {
+            true => micros / 1000 * 1000,
+            false => micros,
+        }
+    }
+}
+
+/// The samples that ended in a second.
 #[derive(Debug, Clone, Default)]
-struct Second {
-    counts: Counts,
-    /// Number of durations by bucket.
+pub struct Second {
+    pub counts: Counts,
+    /// Number of durations by bucket, sorted.
     times: Vec<(u16, u32)>,
 }
 
@@ -142,9 +179,8 @@ impl Watches {
                     label: window.label.clone(),
                     percentiles,
                     seconds: BTreeMap::new(),
-                    bits: BITS,
+                    buckets: Buckets::default(),
                     counts: 0,
-                    whole: true,
                     unknown: Unknown::default(),
                 }),
             }
@@ -180,17 +216,70 @@ impl Watches {
         }
     }
 
+    /// Limits the memory to a tenth of that of a report, which is enough for the last seconds of a run.
+    pub fn limit(&mut self) {
+        self.most = MAX_COUNTS / 10;
+    }
+
+    /// Drops seconds that no window needs that ends with the second `end` or later.
+    pub fn forget(&mut self, end: u64) {
+        let longest = self.windows.iter().map(|window| window.seconds).max();
+        let before = end.saturating_sub(longest.unwrap_or_default().into());
+        for watch in &mut self.watches {
+            let kept = watch.seconds.split_off(&before);
+            let dropped = std::mem::replace(&mut watch.seconds, kept);
+            let dropped = dropped.values().map(|second| second.times.len());
+            watch.counts -= dropped.sum::<usize>();
+        }
+    }
+
+    fn watch_of(&self, window: &Window) -> Option<&Watch> {
+        let mut watches = self.watches.iter();
+        watches.find(|watch| watch.label == window.label)
+    }
+
     /// Computes the results; `run` has the sums of the whole run.
     pub fn finish(&self, run: &Sums) -> WindowResults {
-        let windows = self.windows.iter().filter_map(|window| {
-            let mut watches = self.watches.iter();
-            let watch = watches.find(|watch| watch.label == window.label)?;
-            Some(watch.result(window, run))
-        });
+        let windows = self
+            .windows
+            .iter()
+            .filter_map(|window| Some(self.watch_of(window)?.result(window, run)));
         WindowResults {
             windows: windows.collect(),
         }
     }
+}
+
+/// The value of a window that ends with the second `end` of each file; `None` if it has no samples, or
+/// if a file lacks the data for it. Without samples, the throughput is zero.
+pub fn last<'a>(
+    window: &Window,
+    files: impl Iterator<Item = (&'a Watches, u64)> + Clone,
+) -> Option<f64> {
+    let files = files.filter_map(|(watches, end)| Some((watches.watch_of(window)?, end)));
+    let mut buckets = Buckets::default();
+    for (watch, _) in files.clone() {
+        if watch.lacks_data(window.metric) {
+            return None;
+        }
+        buckets.bits = buckets.bits.min(watch.buckets.bits);
+        buckets.whole &= watch.buckets.whole;
+    }
+    let mut content = Content::default();
+    for (watch, end) in files {
+        let first = end.saturating_sub(window.seconds.into());
+        for (_, second) in watch.seconds.range(first..end) {
+            match watch.buckets.bits == buckets.bits {
+                true => content.enter(second),
+                false => {
+                    let mut second = second.clone();
+                    second.rebucket(watch.buckets.bits, buckets.bits);
+                    content.enter(&second);
+                }
+            }
+        }
+    }
+    content.value(buckets, window.metric, window.seconds.max(1).into())
 }
 
 impl Watch {
@@ -199,53 +288,46 @@ impl Watch {
         let Some(end) = sample.end() else { return };
         let second = self.seconds.entry(end / SECOND).or_default();
         second.counts.add(sample);
-        self.whole &= sample.elapsed.is_multiple_of(1000);
+        self.buckets.add(sample.elapsed);
         if self.percentiles {
-            self.counts += usize::from(second.count(bucket(sample.elapsed, self.bits), 1));
+            self.counts += usize::from(second.record(sample.elapsed, self.buckets.bits));
         }
     }
 
     /// Merges adjacent durations until there are at most `most` counts.
     fn fit(&mut self, most: usize) {
-        while self.counts > most && self.bits > MIN_BITS {
+        while self.counts > most && self.buckets.bits > MIN_BITS {
             self.coarsen();
         }
     }
 
     fn merge(&mut self, other: &Self) {
-        while self.bits > other.bits {
+        while self.buckets.bits > other.buckets.bits {
             self.coarsen();
         }
         for (number, second) in &other.seconds {
             let mut second = second.clone();
-            second.rebucket(other.bits, self.bits);
+            second.rebucket(other.buckets.bits, self.buckets.bits);
             self.seconds.entry(*number).or_default().merge(&second);
         }
         self.counts = self.seconds.values().map(|second| second.times.len()).sum();
-        self.whole &= other.whole;
+        self.buckets.whole &= other.buckets.whole;
         self.unknown.merge(other.unknown);
     }
 
     /// Merges pairs of adjacent buckets.
     fn coarsen(&mut self) {
-        let bits = self.bits - 1;
+        let bits = self.buckets.bits - 1;
         self.counts = 0;
         for second in self.seconds.values_mut() {
-            second.rebucket(self.bits, bits);
+            second.rebucket(self.buckets.bits, bits);
             self.counts += second.times.len();
         }
-        self.bits = bits;
+        self.buckets.bits = bits;
     }
 
     fn result(&self, window: &Window, run: &Sums) -> WindowResult {
-        let mut result = WindowResult {
-            window: window.clone(),
-            min: None,
-            max: None,
-            windows: 0,
-            complete: false,
-            precision: 0.0,
-        };
+        let mut result = WindowResult::none(window);
         if run.counts.samples == 0 || self.lacks_data(window.metric) {
             return result;
         }
@@ -257,7 +339,7 @@ impl Watch {
         };
         let length = u64::from(window.seconds.max(1));
         if let Metric::Percentile(_) = window.metric {
-            result.precision = 100.0 / f64::from(1_u32 << self.bits);
+            result.precision = 100.0 / f64::from(1_u32 << self.buckets.bits);
         }
         if end < first + length {
             self.whole_run(&mut result, run);
@@ -281,17 +363,8 @@ impl Watch {
         self.seconds
             .values()
             .for_each(|second| content.enter(second));
-        let value = content.value(self, result.window.metric, run.seconds().max(1e-3));
+        let value = content.value(self.buckets, result.window.metric, run.seconds().max(1e-3));
         result.observe(value, run.first_start / 1000);
-    }
-
-    /// The representative duration of a bucket: the longest, or the longest whole millisecond if all are whole.
-    fn micros(&self, bucket: u16) -> u64 {
-        let micros = highest(bucket, self.bits);
-        match self.whole {
-            true => micros / 1000 * 1000,
-            false => micros,
-        }
     }
 
     /// Windows that start with the seconds from `first` to `last`.
@@ -303,7 +376,7 @@ impl Watch {
         }
         let mut at = first;
         loop {
-            result.observe(content.value(self, metric, seconds), at * 1000);
+            result.observe(content.value(self.buckets, metric, seconds), at * 1000);
             let next = match content.samples {
                 // Skips a gap of any length in one step.
                 0 => self
@@ -330,6 +403,17 @@ impl Watch {
 }
 
 impl WindowResult {
+    fn none(window: &Window) -> Self {
+        Self {
+            window: window.clone(),
+            min: None,
+            max: None,
+            windows: 0,
+            complete: false,
+            precision: 0.0,
+        }
+    }
+
     fn observe(&mut self, value: Option<f64>, at: u64) {
         let Some(value) = value else { return };
         self.windows += 1;
@@ -344,6 +428,19 @@ impl WindowResult {
 }
 
 impl Second {
+    /// Adds a sample with its duration.
+    pub fn add(&mut self, sample: &Sample<'_>, buckets: Buckets) {
+        self.counts.add(sample);
+        if !sample.is_summed() {
+            self.record(sample.elapsed, buckets.bits);
+        }
+    }
+
+    /// Counts a duration; returns true if its bucket is new.
+    fn record(&mut self, micros: u64, bits: u32) -> bool {
+        self.count(bucket(micros, bits), 1)
+    }
+
     /// Adds another second with the same bucket size.
     fn merge(&mut self, other: &Self) {
         self.counts.merge(&other.counts);
@@ -383,10 +480,11 @@ impl Second {
 
 /// The samples of a sliding window.
 #[derive(Debug, Default)]
-struct Content {
-    samples: u64,
-    errors: u64,
-    elapsed: u64,
+pub struct Content {
+    pub samples: u64,
+    pub errors: u64,
+    /// Microseconds.
+    pub elapsed: u64,
     /// Minimum or maximum of each second, with the number of seconds that have it.
     shortest: BTreeMap<u64, u64>,
     longest: BTreeMap<u64, u64>,
@@ -395,7 +493,8 @@ struct Content {
 }
 
 impl Content {
-    fn enter(&mut self, second: &Second) {
+    /// Adds a second.
+    pub fn enter(&mut self, second: &Second) {
         let counts = &second.counts;
         self.samples += counts.samples;
         self.errors += counts.errors;
@@ -422,7 +521,8 @@ impl Content {
         }
     }
 
-    fn value(&self, watch: &Watch, metric: Metric, seconds: f64) -> Option<f64> {
+    /// The value of a metric; `None` without samples, except for the throughput.
+    fn value(&self, buckets: Buckets, metric: Metric, seconds: f64) -> Option<f64> {
         if metric == Metric::Throughput {
             return Some(to_f64(self.samples) / seconds);
         }
@@ -435,12 +535,23 @@ impl Content {
             Metric::Max => to_f64(*longest) / 1000.0,
             Metric::ErrorPercent => to_f64(self.errors) / samples * 100.0,
             Metric::Throughput => samples / seconds,
-            Metric::Percentile(percentile) => {
-                let counts = self.times.iter();
-                let counts = counts.map(|(bucket, count)| (watch.micros(*bucket), *count));
-                Distribution::of_counts(counts, *shortest, *longest).percentile(percentile)
-            }
+            Metric::Percentile(percentile) => self.times(buckets).percentile(percentile),
         })
+    }
+
+    /// The shortest and the longest duration in microseconds; zero without samples.
+    pub fn span(&self) -> (u64, u64) {
+        let shortest = self.shortest.first_key_value().map(|(micros, _)| *micros);
+        let longest = self.longest.last_key_value().map(|(micros, _)| *micros);
+        (shortest.unwrap_or_default(), longest.unwrap_or_default())
+    }
+
+    /// The distribution of the durations.
+    pub fn times(&self, buckets: Buckets) -> Distribution {
+        let (shortest, longest) = self.span();
+        let counts = self.times.iter();
+        let counts = counts.map(|(bucket, count)| (buckets.micros(*bucket), *count));
+        Distribution::of_counts(counts, shortest, longest)
     }
 }
 
@@ -451,24 +562,6 @@ fn take<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, count: u64) {
             counts.remove(&key);
         }
     }
-}
-
-/// The bucket of a duration: durations with the same leading `bits` + 1 binary digits share one.
-fn bucket(micros: u64, bits: u32) -> u16 {
-    let micros = micros.min(MAX_MICROS);
-    let shift = micros
-        .checked_ilog2()
-        .unwrap_or_default()
-        .saturating_sub(bits);
-    // At the maximum, 31 * 1024 + 2047.
-    u16::try_from((u64::from(shift) << bits) + (micros >> shift)).unwrap_or(u16::MAX)
-}
-
-/// The longest duration of a bucket.
-fn highest(bucket: u16, bits: u32) -> u64 {
-    let bucket = u64::from(bucket);
-    let shift = (bucket >> bits).saturating_sub(1);
-    ((bucket - (shift << bits) + 1) << shift) - 1
 }
 
 #[cfg(test)]

@@ -25,15 +25,26 @@ const FIGURES: [&str; 10] = [
 
 type Parsed<T> = Result<T, CriterionError>;
 
-pub(super) fn parse(text: &str) -> Parsed<Criterion> {
+pub(super) fn parse(text: &str, purpose: Purpose) -> Parsed<Criterion> {
     let mut reader = Parser {
+        purpose,
         chars: text.chars().collect(),
         at: 0,
     };
     reader.criterion()
 }
 
+/// What the text is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Judges a run at its end.
+    Pass,
+    /// Ends a run early.
+    Stop,
+}
+
 struct Parser {
+    purpose: Purpose,
     chars: Vec<char>,
     /// Index of the next character.
     at: usize,
@@ -47,7 +58,12 @@ impl Parser {
                 format!("a criterion is longer than {MAX_LENGTH} characters"),
             );
         }
+        self.skip_blanks();
+        let start = self.at;
         let figure = self.figure()?;
+        if self.purpose == Purpose::Stop && !has_window(figure) {
+            return fault(start, whole_run(figure));
+        }
         let label = self.label()?;
         let operator = self.operator(figure, label.as_deref())?;
         let (amount, unit) = self.amount(figure, operator)?;
@@ -59,6 +75,10 @@ impl Parser {
                 None => "expected the end, or `for` and a duration",
             };
             return fault(place, format!("found `{}`; {right}", shorten(&seen)));
+        }
+        if self.purpose == Purpose::Stop && window.is_none() {
+            let right = "expected `for` and a duration, for example `for 30s`";
+            return fault(self.end(), format!("the text ends here; {right}"));
         }
         Ok(Criterion {
             figure,
@@ -176,6 +196,15 @@ impl Parser {
                 format!("{seen}; expected an operator (`<`, `<=`, `>`, `>=`) {after}"),
             );
         };
+        let is_above = matches!(operator, Operator::Above | Operator::AtLeast);
+        if self.purpose == Purpose::Stop && figure != Figure::Throughput && !is_above {
+            return fault(
+                start,
+                format!(
+                    "found `{operator}`; a run ends early if `{figure}` is above a limit: expected `>` or `>=`"
+                ),
+            );
+        }
         let counts = matches!(figure, Figure::Errors | Figure::Samples);
         match operator {
             Operator::Equal | Operator::Unequal if !counts => fault(
@@ -200,6 +229,14 @@ impl Parser {
         let Some((_, unit)) = found else {
             return fault(place, wrong_unit(figure, &unit, &shown));
         };
+        if *unit == Unit::Count && self.purpose == Purpose::Stop {
+            return fault(
+                place,
+                format!(
+                    "`{shown}` is a number of {figure}, which refers to the whole run; expected a rate, for example `20%`"
+                ),
+            );
+        }
         if *unit == Unit::Count && amount.fract() != 0.0 {
             return fault(
                 start,
@@ -350,6 +387,17 @@ impl Parser {
             None => "the text ends here".to_owned(),
         }
     }
+}
+
+/// True if the figure of some seconds can be compared with a limit.
+fn has_window(figure: Figure) -> bool {
+    !matches!(figure, Figure::Min | Figure::Max | Figure::Samples)
+}
+
+fn whole_run(figure: Figure) -> String {
+    format!(
+        "`{figure}` refers to the whole run; a run ends early because of `errors`, `throughput`, `mean` or a percentile such as `p95`"
+    )
 }
 
 /// The units allowed for a figure.

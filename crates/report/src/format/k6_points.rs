@@ -174,6 +174,11 @@ impl Points {
         }
     }
 
+    /// Iterations, as long as there is no request.
+    fn iterations(&self) -> Option<&FileTally> {
+        self.iterations.as_deref()
+    }
+
     fn complete(&mut self, into: &mut FileTally) {
         for waiting in std::mem::take(&mut self.waiting) {
             waiting.add_by_status(into);
@@ -270,6 +275,10 @@ impl Table for Csv {
             "times in k6's CSV are whole seconds: throughput and figures over time have this resolution",
         );
     }
+
+    fn provisional(&self) -> Option<&FileTally> {
+        self.points.iterations()
+    }
 }
 
 /// Converts seconds since 1970, or times written with `K6_CSV_TIME_FORMAT`, to microseconds.
@@ -328,5 +337,9 @@ impl LineReader for Points {
 
     fn finish(&mut self, into: &mut FileTally) {
         self.complete(into);
+    }
+
+    fn provisional(&self) -> Option<&FileTally> {
+        self.iterations()
     }
 }

@@ -54,6 +54,11 @@ pub trait LineReader: std::fmt::Debug + Send {
 
     /// Ends the file.
     fn finish(&mut self, _into: &mut FileTally) {}
+
+    /// See [`Decoder::provisional`].
+    fn provisional(&self) -> Option<&FileTally> {
+        None
+    }
 }
 
 /// A decoder for a line-based text.
@@ -105,5 +110,8 @@ impl<T: LineReader> Decoder for ByLine<T> {
             numbered.line(Some(&lines.rest), false, into);
         }
         numbered.reader.finish(into);
+    }
+    fn provisional(&self) -> Option<&FileTally> {
+        self.numbered.reader.provisional()
     }
 }

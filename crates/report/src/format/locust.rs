@@ -151,7 +151,7 @@ fn distribution(rows: &Rows, percentiles: &[(usize, f64)]) -> Vec<PercentilePoin
     curve(columns.map(|(column, percentile)| (*percentile, number(rows.get(*column)))))
 }
 
-const HISTORY: [&str; 12] = [
+const HISTORY: [&str; 15] = [
     "Timestamp",
     "User Count",
     "Name",
@@ -164,9 +164,14 @@ const HISTORY: [&str; 12] = [
     "90%",
     "95%",
     "99%",
+    "Total Median Response Time",
+    "Total Min Response Time",
+    "Total Max Response Time",
 ];
+/// Seconds between the reports of a worker to the master.
+const REPORT_INTERVAL: u64 = 3;
 
-/// Totals at the previous row of the history; the next row is an increment.
+/// Totals at a row of the history; the next row with other totals is an increment.
 #[derive(Debug, Default, Clone, Copy)]
 struct Totals {
     samples: f64,
@@ -178,8 +183,25 @@ struct Totals {
 /// `_stats_history.csv`: figures per second.
 #[derive(Debug, Default)]
 pub struct History {
-    header: Header<12>,
+    header: Header<15>,
     before: Totals,
+    /// The seconds of the first row, of the latest one, and of the latest one with new requests.
+    first: Option<u64>,
+    last: u64,
+    last_new: u64,
+    /// True if a row had no new requests and a later one had: workers report at intervals.
+    has_workers: bool,
+}
+
+/// A row with the totals.
+struct TotalRow {
+    second: u64,
+    users: Option<f64>,
+    totals: Totals,
+    /// Locust's percentiles of about the last ten seconds: 50, 90, 95, 99.
+    percentiles: [f64; 4],
+    /// Median, minimum and maximum since the start.
+    since_start: [Option<f64>; 3],
 }
 
 impl Table for History {
@@ -190,10 +212,9 @@ impl Table for History {
         if !is_total(rows.get(columns[3]), rows.get(columns[2])) {
             return Ok(());
         }
-        let (second, point, totals) = point(rows, &columns, &self.before)
+        let row = TotalRow::read(rows, &columns)
             .ok_or_else(|| BadRow::value("Timestamp", rows.get(0)))?;
-        self.before = totals;
-        into.history.add(second, point);
+        self.add(&row, into);
         Ok(())
     }
 
@@ -202,43 +223,150 @@ impl Table for History {
     }
 }
 
-fn point(
-    rows: &Rows,
-    columns: &[usize; 12],
-    before: &Totals,
-) -> Option<(u64, SeriesPoint, Totals)> {
-    let fields = columns.map(|column| rows.get(column));
-    let [second, users, _, _, samples, errors, mean, size, times @ ..] = fields;
-    let (samples, errors) = (number(samples)?, number(errors)?);
-    // The first rows have `N/A`.
-    let or_zero = |text| number(text).unwrap_or_default();
-    let [p50, p90, p95, p99] = times.map(or_zero);
-    let totals = Totals {
-        samples,
-        errors,
-        elapsed: or_zero(mean) * samples,
-        bytes: or_zero(size) * samples,
-    };
-    // Statistics may be reset when all users are running; then the counters restart.
-    let before = match samples < before.samples {
-        true => Totals::default(),
-        false => *before,
-    };
-    let new = samples - before.samples;
-    let point = SeriesPoint {
-        samples: to_u64(new),
-        errors: to_u64(errors - before.errors),
-        mean: (totals.elapsed - before.elapsed).max(0.0) / new.max(1.0),
-        p50,
-        p90,
-        p95,
-        p99,
-        received_bytes: to_u64((totals.bytes - before.bytes).round()),
-        active: number(users),
-        ..SeriesPoint::default()
-    };
-    let second = whole(second).filter(|second| *second < 253_402_300_800)?;
-    Some((second, point, totals))
+impl History {
+    fn add(&mut self, row: &TotalRow, into: &mut FileTally) {
+        // Statistics may be reset when all users are running; then the counters restart.
+        let before = match row.totals.samples < self.before.samples {
+            true => Totals::default(),
+            false => self.before,
+        };
+        let new = Totals {
+            samples: row.totals.samples - before.samples,
+            errors: row.totals.errors - before.errors,
+            elapsed: (row.totals.elapsed - before.elapsed).max(0.0),
+            bytes: row.totals.bytes - before.bytes,
+        };
+        let first = *self.first.get_or_insert_with(|| {
+            self.last_new = row.second;
+            row.second
+        });
+        into.history.add(row.second, row.without_requests());
+        if new.samples > 0.0 {
+            let seconds = self.seconds(row.second, first);
+            spread(&new, row, seconds, into);
+            self.last_new = row.second;
+        }
+        // Requests of workers that have not reported yet are missing in the latest seconds.
+        let is_settled = row.second - self.last_new.min(row.second) > 2 * REPORT_INTERVAL;
+        into.history.complete_until = match is_settled || !self.has_workers {
+            true => row.second + 1,
+            false => self.last_new + 1 - REPORT_INTERVAL.min(self.last_new),
+        };
+        into.history.total = Some(row.total(first));
+        self.before = row.totals;
+        self.last = row.second;
+    }
+
+    /// The number of seconds up to this one in which new requests were made.
+    fn seconds(&mut self, second: u64, first: u64) -> u64 {
+        self.has_workers |= self.before.samples > 0.0 && self.last > self.last_new;
+        let since_last = second.saturating_sub(self.last_new);
+        let at_least = if self.has_workers { REPORT_INTERVAL } else { 1 };
+        let since_start = second.saturating_sub(first);
+        since_last
+            .max(at_least)
+            .min(since_start)
+            .clamp(1, MAX_SPREAD)
+    }
+}
+
+/// Maximum number of seconds without new requests that are filled afterwards.
+const MAX_SPREAD: u64 = 60;
+
+/// Spreads requests evenly over the seconds in which they were made.
+fn spread(new: &Totals, row: &TotalRow, seconds: u64, into: &mut FileTally) {
+    let mean = new.elapsed / new.samples.max(1.0);
+    let mut given = [0; 3];
+    for nth in 1..=seconds {
+        // Rounded sums, so that no request is lost or counted twice.
+        let up_to = |all: f64| to_u64((all * to_f64(nth) / to_f64(seconds)).round());
+        let sums = [new.samples, new.errors, new.bytes].map(up_to);
+        let [samples, errors, received_bytes] =
+            std::array::from_fn(|at| sums[at].saturating_sub(given[at]));
+        given = sums;
+        let second = row.second + nth - seconds;
+        let known = match into.history.latest.contains_key(&second) {
+            true => SeriesPoint::default(),
+            false => row.percentiles(),
+        };
+        let point = SeriesPoint {
+            samples,
+            errors,
+            mean,
+            received_bytes,
+            ..known
+        };
+        into.history.requests(second, point);
+    }
+}
+
+impl TotalRow {
+    fn read(rows: &Rows, columns: &[usize; 15]) -> Option<Self> {
+        let fields = columns.map(|column| rows.get(column));
+        let [second, users, _, _, samples, errors, mean, size, times @ ..] = fields;
+        let (samples, errors) = (number(samples)?, number(errors)?);
+        // The first rows have `N/A`.
+        let or_zero = |text| number(text).unwrap_or_default();
+        let [p50, p90, p95, p99, median, shortest, longest] = times;
+        Some(Self {
+            second: whole(second).filter(|second| *second < 253_402_300_800)?,
+            users: number(users),
+            totals: Totals {
+                samples,
+                errors,
+                elapsed: or_zero(mean) * samples,
+                bytes: or_zero(size) * samples,
+            },
+            percentiles: [p50, p90, p95, p99].map(or_zero),
+            since_start: [median, shortest, longest].map(number),
+        })
+    }
+
+    fn percentiles(&self) -> SeriesPoint {
+        let [p50, p90, p95, p99] = self.percentiles;
+        SeriesPoint {
+            p50,
+            p90,
+            p95,
+            p99,
+            ..SeriesPoint::default()
+        }
+    }
+
+    /// The users and percentiles of the second.
+    fn without_requests(&self) -> SeriesPoint {
+        SeriesPoint {
+            active: self.users,
+            ..self.percentiles()
+        }
+    }
+
+    /// The figures since the start.
+    fn total(&self, first: u64) -> Figures {
+        let Totals {
+            samples,
+            errors,
+            elapsed,
+            bytes,
+        } = self.totals;
+        let [median, shortest, longest] = self.since_start;
+        let seconds = self.second.saturating_sub(first);
+        let known = KnownFigures {
+            samples: to_u64(samples),
+            errors: Some(to_u64(errors)),
+            throughput: (seconds > 0).then(|| samples / to_f64(seconds)),
+            min: shortest,
+            mean: (samples > 0.0).then(|| elapsed / samples),
+            p50: median,
+            p90: None,
+            p95: None,
+            p99: None,
+            max: longest,
+            received: Some(bytes),
+            sent: None,
+        };
+        known.figures()
+    }
 }
 
 /// `_failures.csv`: errors by kind.

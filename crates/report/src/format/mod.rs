@@ -59,6 +59,11 @@ pub trait Decoder: std::fmt::Debug + Send {
 
     /// Ends the file.
     fn finish(&mut self, into: &mut FileTally);
+
+    /// Samples that count unless the rest of the file has better ones.
+    fn provisional(&self) -> Option<&FileTally> {
+        None
+    }
 }
 
 /// The format of a result file.
@@ -169,6 +174,43 @@ impl Format {
             self,
             Self::LocustHistory | Self::LocustFailures | Self::LocustExceptions
         )
+    }
+
+    /// True if its figures are known while the file grows; files of other formats are written at the end of a test, or
+    /// rewritten during it.
+    pub fn is_live(self) -> bool {
+        match self {
+            Self::JtlCsv
+            | Self::JtlXml
+            | Self::Csv
+            | Self::LocustHistory
+            | Self::K6Csv
+            | Self::K6Json
+            | Self::VegetaGob
+            | Self::VegetaJson
+            | Self::VegetaCsv
+            | Self::HeyCsv
+            | Self::GhzCsv
+            | Self::OhaCsv
+            | Self::GatlingText
+            | Self::GatlingBinary => true,
+            Self::JmeterDashboard
+            | Self::JmeterTable
+            | Self::LocustStats
+            | Self::LocustFailures
+            | Self::LocustExceptions
+            | Self::LocustJson
+            | Self::K6Summary
+            | Self::Artillery
+            | Self::PerfTest
+            | Self::VegetaReport
+            | Self::HeySummary
+            | Self::GhzJson
+            | Self::OhaJson
+            | Self::HdrLog
+            | Self::HdrTable
+            | Self::Wrk => false,
+        }
     }
 
     /// A decoder for a file of this format that starts with `head`.

@@ -17,6 +17,11 @@ pub trait Table: std::fmt::Debug + Send {
 
     /// Ends the file.
     fn finish(&mut self, _into: &mut FileTally) {}
+
+    /// See [`Decoder::provisional`].
+    fn provisional(&self) -> Option<&FileTally> {
+        None
+    }
 }
 
 /// A decoder for a table with this field separator.
@@ -66,6 +71,9 @@ impl<T: Table> Decoder for Rest<T> {
         self.rows.end();
         self.read(into);
         self.table.finish(into);
+    }
+    fn provisional(&self) -> Option<&FileTally> {
+        self.table.provisional()
     }
 }
 

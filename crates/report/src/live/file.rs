@@ -1,0 +1,342 @@
+//! One file during a run.
+
+use super::Recent;
+use crate::file::{FinishedFile, ResultFile};
+use crate::file_tally::FileTally;
+use crate::fingerprint::Fingerprint;
+use crate::format::Format;
+use crate::summary::History;
+use crate::windows::Window;
+use serde::Serialize;
+
+const SECOND: u64 = 1_000_000;
+/// Samples that end later than this after the current time have a wrong time.
+const MAX_AHEAD: u64 = 3600 * SECOND;
+/// The delay of a file until it is observed.
+const UNKNOWN_DELAY: u64 = 60 * SECOND;
+/// Minimum delay of figures of intervals.
+const INTERVAL_DELAY: u64 = 3 * SECOND;
+/// Points over time that end this long before the newest sample are compacted.
+const ACTIVE_POINTS: u64 = 30 * SECOND;
+
+/// How a file is read during a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum SourceState {
+    /// The format is not known yet.
+    Waiting,
+    /// Its samples or intervals are read while it grows.
+    Reading,
+    /// The format has figures at the end of a test only.
+    AtTheEnd,
+    /// It is not a result file, or cannot be read.
+    Skipped,
+    /// Its container is lost; its samples so far are counted.
+    Lost,
+    /// It is complete.
+    Ended,
+}
+
+/// A file that grows.
+#[derive(Debug)]
+pub struct LiveFile {
+    stage: Stage,
+    /// True if its container is lost.
+    is_lost: bool,
+    /// Number of times that the file was truncated or replaced.
+    pub restarts: u64,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Reading(Box<ResultFile>),
+    Ended(Box<FinishedFile>),
+    /// Not read, for this reason.
+    Skipped(String),
+    /// Not read, because the format has no figures during a run.
+    AtTheEnd(Format),
+}
+
+/// Times in microseconds since 1970.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    first: Option<u64>,
+    newest: Option<u64>,
+    /// The longest time between the end of a sample and its arrival, as far as it was observed: tools write in blocks.
+    delay: Option<u64>,
+    /// The second before which no more samples are expected.
+    complete_until: u64,
+}
+
+impl LiveFile {
+    pub fn new(path: &str, worker: Option<&str>, windows: &[Window]) -> Self {
+        Self {
+            stage: Stage::Reading(Box::new(ResultFile::followed(path, worker, windows))),
+            is_lost: false,
+            restarts: 0,
+            progress: Progress::default(),
+        }
+    }
+
+    /// Adds the next bytes. Those of a skipped file, or after the end, are ignored.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let Stage::Reading(file) = &mut self.stage else {
+            return;
+        };
+        file.push(bytes);
+        let next = match file.format() {
+            Some(format) if !format.is_live() => Stage::AtTheEnd(format),
+            None if file.is_other() => {
+                let why = file.problem();
+                Stage::Skipped(why.unwrap_or_else(|| "it is not a result file".to_owned()))
+            }
+            _ => return,
+        };
+        self.stage = next;
+    }
+
+    /// The file is complete.
+    pub fn end(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Skipped(String::new()));
+        self.stage = match stage {
+            Stage::Reading(file) => {
+                let finished = file.finish(None);
+                match (finished.format, &finished.problem) {
+                    (Some(format), _) if !format.is_live() => Stage::AtTheEnd(format),
+                    (Some(_), _) => Stage::Ended(Box::new(finished)),
+                    (None, problem) => {
+                        let why = problem.clone();
+                        Stage::Skipped(why.unwrap_or_else(|| "it is not a result file".to_owned()))
+                    }
+                }
+            }
+            other => other,
+        };
+    }
+
+    pub fn lose(&mut self) {
+        self.is_lost = true;
+    }
+
+    pub fn state(&self) -> SourceState {
+        match &self.stage {
+            Stage::AtTheEnd(_) => SourceState::AtTheEnd,
+            Stage::Skipped(_) => SourceState::Skipped,
+            Stage::Ended(_) => SourceState::Ended,
+            Stage::Reading(_) if self.is_lost => SourceState::Lost,
+            Stage::Reading(file) if file.format().is_none() => SourceState::Waiting,
+            Stage::Reading(_) => SourceState::Reading,
+        }
+    }
+
+    /// True if it is read: its figures need memory.
+    pub fn is_read(&self) -> bool {
+        matches!(self.stage, Stage::Reading(_) | Stage::Ended(_))
+    }
+
+    /// True if no more bytes are expected.
+    pub fn is_over(&self) -> bool {
+        self.is_lost || matches!(self.stage, Stage::Ended(_))
+    }
+
+    pub fn format(&self) -> Option<Format> {
+        match &self.stage {
+            Stage::Reading(file) => file.format(),
+            Stage::Ended(file) => file.format,
+            Stage::AtTheEnd(format) => Some(*format),
+            Stage::Skipped(_) => None,
+        }
+    }
+
+    /// The reason why the file is not read, or why its figures are doubtful.
+    pub fn problem(&self) -> Option<String> {
+        match &self.stage {
+            Stage::Reading(file) => file.problem(),
+            Stage::Ended(file) => file.problem.clone(),
+            Stage::Skipped(why) => Some(why.clone()),
+            Stage::AtTheEnd(_) => None,
+        }
+    }
+
+    /// The samples that count; `None`: the file is not read.
+    pub fn samples(&self) -> Option<&FileTally> {
+        match &self.stage {
+            Stage::Reading(file) => Some(file.so_far()),
+            Stage::Ended(file) => Some(&file.tally),
+            _ => None,
+        }
+    }
+
+    fn own(&self) -> Option<&FileTally> {
+        match &self.stage {
+            Stage::Reading(file) => Some(file.tally()),
+            Stage::Ended(file) => Some(&file.tally),
+            _ => None,
+        }
+    }
+
+    fn own_mut(&mut self) -> Option<&mut FileTally> {
+        match &mut self.stage {
+            Stage::Reading(file) => Some(file.tally_mut()),
+            Stage::Ended(file) => Some(&mut file.tally),
+            _ => None,
+        }
+    }
+
+    /// Figures of intervals, if the tool has written some.
+    pub fn history(&self) -> Option<&History> {
+        let history = &self.own()?.history;
+        history.total.is_some().then_some(history)
+    }
+
+    pub fn recent(&self) -> Option<&Recent> {
+        self.samples()?.samples.recent.as_deref()
+    }
+
+    /// The number of active users, if known.
+    pub fn active(&self) -> Option<u64> {
+        if self.is_over() {
+            return None;
+        }
+        let known = |tally: &FileTally| {
+            let active = &tally.samples.recent.as_ref()?.active;
+            let mut known = active.iter().flatten().copied().map(u64::from).peekable();
+            known.peek()?;
+            Some(known.sum())
+        };
+        // They are not samples, and never provisional.
+        self.own()
+            .and_then(known)
+            .or_else(|| self.samples().and_then(known))
+    }
+
+    /// Bytes that are not assigned to samples: received, sent.
+    pub fn extra_bytes(&self) -> (u64, u64) {
+        let samples = self.own().map(|tally| &tally.samples);
+        samples.map_or((0, 0), |samples| {
+            (samples.extra_received, samples.extra_sent)
+        })
+    }
+
+    /// The fingerprint of the samples so far, without its cells while the file grows.
+    pub fn fingerprint(&self) -> Option<&Fingerprint> {
+        match &self.stage {
+            Stage::Reading(file) => Some(file.so_far().fingerprint.so_far()),
+            Stage::Ended(file) => Some(&file.fingerprint),
+            _ => None,
+        }
+    }
+
+    /// The complete fingerprint of the samples so far.
+    pub fn whole_fingerprint(&self) -> Fingerprint {
+        match &self.stage {
+            Stage::Reading(file) => file.so_far().fingerprint.clone().finish(),
+            Stage::Ended(file) => file.fingerprint.clone(),
+            _ => Fingerprint::default(),
+        }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended(_))
+    }
+
+    /// Start of the first sample in microseconds since 1970.
+    pub fn first(&self) -> Option<u64> {
+        self.progress.first
+    }
+
+    /// End of the newest sample in microseconds since 1970.
+    pub fn newest(&self) -> Option<u64> {
+        self.progress.newest
+    }
+
+    /// The second before which no more samples are expected.
+    pub fn complete_until(&self) -> u64 {
+        self.progress.complete_until
+    }
+
+    /// Updates the progress at a time up to which everything was read, in microseconds since 1970; `before` is that of the
+    /// last call.
+    pub fn observe(&mut self, at: u64, before: Option<u64>) {
+        let Some((first, newest, settled)) = self.span(at.saturating_add(MAX_AHEAD)) else {
+            return;
+        };
+        let progress = &mut self.progress;
+        if let Some(before) = before
+            && progress.newest.is_none_or(|seen| newest > seen)
+        {
+            // These samples had ended before, but were not there yet.
+            let seen = progress.newest.unwrap_or(first);
+            let late = newest.min(before).saturating_sub(seen);
+            progress.delay = progress.delay.max(Some(late));
+        }
+        progress.first = Some(first);
+        progress.newest = Some(newest);
+        let mut delay = progress.delay.unwrap_or(UNKNOWN_DELAY);
+        if self.history().is_some() {
+            delay = delay.max(INTERVAL_DELAY);
+        }
+        // The next block may take longer.
+        let arrived = at.saturating_sub(delay.saturating_mul(2) + SECOND);
+        let until = match self.is_over() {
+            true => at / SECOND,
+            false => arrived / SECOND,
+        };
+        self.progress.complete_until = settled.max(until);
+        self.forget(newest);
+    }
+
+    /// The start of the first sample, the end of the newest one until a time, and the second before which the file is
+    /// complete if it grows steadily.
+    fn span(&mut self, until: u64) -> Option<(u64, u64, u64)> {
+        if let Some(history) = self.history() {
+            let (first, last) = history.span()?;
+            let micros = |second: u64| second.saturating_mul(SECOND);
+            return Some((micros(first), micros(last), history.complete_until));
+        }
+        let first = self.samples()?.samples.first_start()?;
+        let newest = match self.own_mut()?.samples.recent.as_mut()?.newest(until) {
+            Some(newest) => newest,
+            // Provisional samples.
+            None => self.recent()?.newest_seen().filter(|end| *end <= until)?,
+        };
+        Some((first, newest, newest / SECOND))
+    }
+
+    /// Releases memory that only older seconds need.
+    fn forget(&mut self, newest: u64) {
+        // After the end of all files, their last seconds are shown.
+        let end = self.progress.complete_until.min(newest / SECOND + 1);
+        let Some(tally) = self.own_mut() else { return };
+        tally.history.watches.forget(end);
+        for kind in tally.samples.kinds() {
+            kind.watches.forget(end);
+            kind.timeline
+                .compact_before(newest.saturating_sub(ACTIVE_POINTS));
+        }
+        if let Some(recent) = &mut tally.samples.recent {
+            recent.forget(end.saturating_sub(super::recent::SECONDS));
+        }
+    }
+
+    /// True if the samples that count are not those of the rest of the file.
+    fn is_provisional(&self) -> bool {
+        let both = self.samples().zip(self.own());
+        both.is_some_and(|(counted, own)| !std::ptr::eq(counted, own))
+    }
+
+    /// Start of the first point over time that has changed since the last call.
+    pub fn changed(&mut self) -> u64 {
+        // Provisional samples are few.
+        if self.is_provisional() {
+            return 0;
+        }
+        let Some(tally) = self.own_mut() else {
+            return u64::MAX;
+        };
+        let changed = tally.samples.kinds().map(|kind| kind.timeline.changed());
+        changed.into_iter().min().unwrap_or(u64::MAX)
+    }
+}
