@@ -61,8 +61,8 @@ pub fn router(mut app: App) -> Router {
     let inner = inner.layer(from_fn(session::send_to_sign_in));
     let all = inner.map_request(|request| with_idle_timeout(canonical(request)));
     // Frequent probes bypass the layers of the other resources.
-    let ping = get(monitoring::ping).layer(from_fn(metrics::note_route));
-    let ping = ping.fallback_service(all.clone());
+    let ping = get(monitoring::ping).fallback_service(all.clone());
+    let ping = ping.layer(from_fn(metrics::note_route));
     Router::new()
         .route("/monitoring/ping", ping.clone())
         .route("/api/monitoring/ping", ping)
