@@ -104,8 +104,7 @@ impl Census {
             evidence_bytes: or_log("the evidence", self.evidence_bytes().await),
         };
         *self.counts.lock() = counts;
-        let pause = (started.elapsed() * DURATION_FACTOR).max(MIN_INTERVAL);
-        *self.due.lock() = Instant::now() + pause;
+        *self.due.lock() = Instant::now() + pause_after(started.elapsed());
     }
 
     async fn tasks(&self) -> Result<Tasks, StoreError> {
@@ -162,6 +161,11 @@ impl Census {
             let _ = engine.nodes().await;
         });
     }
+}
+
+/// The pause after a count that took this time.
+fn pause_after(duration: Duration) -> Duration {
+    duration.saturating_mul(DURATION_FACTOR).max(MIN_INTERVAL)
 }
 
 /// Notes the end of a count when it is dropped.
@@ -224,4 +228,17 @@ fn encode_counts(counts: &Counts, gauges: &mut Gauges<'_>) -> fmt::Result {
         gauges.single("evidence", help, bytes, size)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_count_is_made_less_often() {
+        for (millis, seconds) in [(0, 15), (750, 15), (1_000, 20), (60_000, 1_200)] {
+            let pause = pause_after(Duration::from_millis(millis));
+            assert_eq!(pause, Duration::from_secs(seconds));
+        }
+    }
 }

@@ -55,6 +55,15 @@ pub fn documented() -> BTreeSet<(String, String, Labels)> {
     documented
 }
 
+/// The values of a label in the docs: the words of its rows in backticks.
+pub fn documented_values(label: &str) -> BTreeSet<String> {
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let start = format!("| `{label}`");
+    let rows = page.lines().filter(|line| line.starts_with(&start));
+    let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    words.map(str::to_owned).collect()
+}
+
 impl Exposition {
     /// Reads an output.
     ///
@@ -115,6 +124,12 @@ impl Exposition {
     pub fn names_of(&self, name: &str) -> BTreeSet<String> {
         let samples = self.samples().filter(|sample| sample.name == name);
         samples.map(Sample::series).collect()
+    }
+
+    /// The values of a label.
+    pub fn label_values(&self, label: &str) -> BTreeSet<String> {
+        let values = self.samples().filter_map(|sample| sample.labels.get(label));
+        values.cloned().collect()
     }
 
     /// All series.
