@@ -160,10 +160,12 @@ impl TaskState {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use atq_task::event::{Failure, FailureCode};
     use atq_task::timestamp::Timestamp;
+    use prometheus_client::encoding::text;
 
     fn state(step: Step, outcome: Option<Outcome>) -> State {
         State {
@@ -214,8 +216,16 @@ mod tests {
         let mut after = state(step, Some(Outcome::Errored));
         after.timings = [(Step::Queued, 500), (Step::Network, 2_000)].into();
         metrics.recorded(&record(Event::StepStarted { step }), &after);
-        assert!(metrics.steps.contains(&[("step", "network")]));
-        assert_eq!(metrics.steps.len(), 1);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut output = String::new();
+        text::encode(&mut output, &registry).unwrap();
+        let is_count = |line: &&str| line.starts_with("run_step_duration_seconds_count");
+        let counts: Vec<&str> = output.lines().filter(is_count).collect();
+        assert_eq!(
+            counts,
+            ["run_step_duration_seconds_count{step=\"network\"} 1"]
+        );
     }
 
     #[test]

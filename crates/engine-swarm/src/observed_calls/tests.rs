@@ -110,7 +110,8 @@ async fn a_call_without_an_answer_is_counted_as_cancelled_with_its_duration() {
     let fake = FakeSwarm::new();
     fake.set_latency(Duration::from_secs(9));
     let (swarm, recorder) = observed(&fake);
-    let waited = tokio::time::timeout(Duration::from_secs(5), swarm.services(&Labels::new()));
+    let all = Labels::new();
+    let waited = tokio::time::timeout(Duration::from_secs(5), swarm.services(&all));
     waited.await.unwrap_err();
     swarm.manager().await.unwrap();
     let calls = recorder.calls.lock().unwrap();

@@ -249,7 +249,13 @@ const DIRECTOR: &[TopLevel] = &[
     },
     TopLevel {
         name: "node_port",
-        may_import: &["api", "config", "atq_engine_swarm", "atq_files"],
+        may_import: &[
+            "api",
+            "config",
+            "atq_engine_swarm",
+            "atq_files",
+            "atq_retry",
+        ],
     },
     TopLevel {
         name: "args",
@@ -283,6 +289,7 @@ const DIRECTOR: &[TopLevel] = &[
     TopLevel {
         name: "metrics",
         may_import: &[
+            "atq_bundle_archive",
             "atq_bundle_store",
             "atq_engine",
             "atq_run",
@@ -332,7 +339,7 @@ const DIRECTOR: &[TopLevel] = &[
     },
     TopLevel {
         name: "sockets",
-        may_import: &[],
+        may_import: &["atq_retry"],
     },
     TopLevel {
         name: "tls",
