@@ -70,6 +70,7 @@ pub async fn run(
         engine_routes,
         access,
         node_port,
+        metrics,
     } = {
         let config = Arc::clone(&config);
         tokio::task::spawn_blocking(move || assemble(&config, ports)).await??
@@ -90,7 +91,8 @@ pub async fn run(
     let limits = Limits::for_process(config.limits.connections);
     let server = Server::new();
     // Before tasks are resumed: their carriers send requests.
-    let carriers = api::carriers(engine_routes, recovery.clone(), access.clone());
+    let requests = metrics.http().clone();
+    let carriers = api::carriers(engine_routes, recovery.clone(), access.clone(), requests);
     let carriers = Endpoint::new(carriers, limits.carriers);
     node_port.start(server.clone(), carriers).await?;
     if let Some(warning) = config.advertised_warning(node_port.number()) {
@@ -115,6 +117,7 @@ pub async fn run(
         recovered: recovery,
         slots: Slots::new(&limits),
         store_check: StoreCheck::default(),
+        metrics,
     };
     let routes = api::router(app);
     let local = [(socket, limits.socket), (control, limits.control)];

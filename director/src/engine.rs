@@ -4,11 +4,14 @@
 use crate::config::Config;
 use anyhow::Context;
 use atq_bundle_store::BundleStore;
+use atq_engine::EngineObserver;
 use atq_engine_swarm::discovery::{Discovery, HttpDiscovery};
 use atq_engine_swarm::docker::DockerSwarm;
 use atq_engine_swarm::registry::Credentials;
 use atq_engine_swarm::self_check::{HttpSelfCheck, SelfCheck};
-use atq_engine_swarm::{Bounds, NodeDoor, SharedLists, Swarm, SwarmEngine, SwarmSettings};
+use atq_engine_swarm::{
+    Bounds, NodeDoor, ObservedCalls, SharedLists, Swarm, SwarmEngine, SwarmSettings,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +47,7 @@ impl Ports {
     }
 }
 
-/// The engine of a Director with this port for carriers. Has no side effects.
+/// The engine of a Director with this port for carriers. `observer` is notified of its calls. Has no side effects.
 pub(crate) fn new(
     config: &Config,
     ports: Ports,
@@ -52,11 +55,14 @@ pub(crate) fn new(
     director_id: &str,
     place: String,
     bundles: Arc<BundleStore>,
+    observer: Arc<dyn EngineObserver>,
 ) -> SwarmEngine {
+    // Shared lists make fewer calls: only these are observed.
+    let calls = Arc::new(ObservedCalls::new(ports.swarm, observer));
     SwarmEngine::new(
         settings(config, director_id, place),
         atq_engine_swarm::Ports {
-            swarm: Arc::new(SharedLists::new(ports.swarm, director_id)),
+            swarm: Arc::new(SharedLists::new(calls, director_id)),
             discovery: ports.discovery,
             self_check: ports.self_check,
             node_door: ports.node_door.unwrap_or(node_port),

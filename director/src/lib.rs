@@ -15,6 +15,7 @@ pub mod groups;
 pub mod identity;
 pub mod listeners;
 pub mod logging;
+pub mod metrics;
 pub mod node_port;
 pub mod permissions;
 pub mod sockets;
@@ -38,6 +39,7 @@ use audit::Audit;
 use config::Config;
 pub use engine::Ports;
 use identity::Place;
+use metrics::{Instruments, Metrics};
 use node_port::NodePort;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +63,8 @@ pub struct Assembled {
     pub access: Access,
     /// The port for these routes. It does not listen yet.
     pub node_port: Arc<NodePort>,
+    /// The metrics.
+    pub metrics: Metrics,
 }
 
 /// Creates the components of a Director. Opens the store and the bundles; starts no task
@@ -72,6 +76,8 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Assembled> {
     config.prepare()?;
     // The store's lock comes first: a second Director on the same data must not change anything.
     let store = Store::open(&config.datadir.join("state"))?;
+    let instruments = Instruments::default();
+    let store = store.observed_by(Arc::new(instruments.runs.clone()));
     let place = Place {
         datadir: &config.datadir,
         glusterpath: &config.glusterpath,
@@ -90,6 +96,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Assembled> {
         &director_id,
         place,
         Arc::clone(&bundles),
+        Arc::new(instruments.engine.clone()),
     );
     let engine_routes = engine.router();
     let audit = Audit::open(&config.datadir).with_context(|| {
@@ -110,11 +117,13 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Assembled> {
         clock: Clock::System,
         queue: Queue::new(config.max_concurrent_tasks),
     });
+    let metrics = Metrics::new(instruments, orchestrator.clone());
     Ok(Assembled {
         orchestrator,
         engine_routes,
         access,
         node_port,
+        metrics,
     })
 }
 

@@ -112,16 +112,8 @@ impl Engine for SwarmEngine {
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
-        let nodes = self.0.swarm.nodes().await?.into_iter();
-        Ok(nodes
-            .map(|node| Node {
-                id: node.id,
-                hostname: node.hostname,
-                address: node.address,
-                machine: node.machine,
-                ready: node.ready,
-            })
-            .collect())
+        let nodes = self.0.swarm.nodes().await?;
+        Ok(nodes.into_iter().map(Node::from).collect())
     }
 
     async fn reconnect(&self) {

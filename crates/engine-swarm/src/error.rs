@@ -88,7 +88,7 @@ impl SwarmError {
     }
 
     /// The error code in the API.
-    fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "docker_object_gone",
             Self::Conflict { .. } => "docker_conflict",

@@ -31,6 +31,7 @@ pub mod node_auth;
 pub mod node_door;
 mod node_job;
 mod node_url;
+mod observed_calls;
 mod owned;
 pub mod plan;
 mod port;
@@ -54,6 +55,7 @@ pub use engine::{Ports, SwarmEngine};
 pub use error::SwarmError;
 pub use node_door::NodeDoor;
 pub use node_url::AdvertisedUrl;
+pub use observed_calls::ObservedCalls;
 
 pub use port::{
     Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, Swarm,

@@ -34,6 +34,19 @@ pub struct Node {
     pub traits: NodeTraits,
 }
 
+impl From<Node> for atq_engine::Node {
+    fn from(node: Node) -> Self {
+        Self {
+            id: node.id,
+            hostname: node.hostname,
+            address: node.address,
+            machine: node.machine,
+            ready: node.ready,
+            active: node.active,
+        }
+    }
+}
+
 /// Properties of a node for placement constraints, besides its id, its host name and its [`Machine`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeTraits {

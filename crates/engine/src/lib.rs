@@ -3,6 +3,7 @@
 //! - [`Engine`]: the operations. All are idempotent, and engines return events for the driver to record;
 //! - [`RunContext`] and [`Facts`]: the run, as an engine uses it; [`StepError`]: the reason why a step did not
 //!   complete;
+//! - [`EngineObserver`]: is notified of calls of an engine's interface;
 //! - [`Member`], [`Node`], [`Status`], [`Owned`]: the state that an engine reports;
 //! - `model` and `contract` (feature `model`): an engine in memory, and the suite that every engine passes.
 //!
@@ -34,6 +35,7 @@ mod member;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 mod node;
+pub mod observer;
 mod resolver;
 mod results;
 mod role;
@@ -48,6 +50,7 @@ pub use log::{LogLine, LogLines, LogQuery, LogStream};
 pub use machine::{ImageDigests, Machine};
 pub use member::{Member, Phase, Source};
 pub use node::{JoinTokens, Node, Owned, RefusedRequest, Status};
+pub use observer::EngineObserver;
 pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
 pub use results::{ResultsReceiver, Stop, Tar};
 pub use role::Role;

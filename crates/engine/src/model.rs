@@ -256,6 +256,7 @@ impl Engine for Model {
             address: "127.0.0.1".to_owned(),
             machine: Machine::default(),
             ready: true,
+            active: true,
         }])
     }
 

@@ -35,6 +35,8 @@ pub struct Node {
     pub machine: Machine,
     /// Whether it is reachable.
     pub ready: bool,
+    /// Whether it accepts new containers.
+    pub active: bool,
 }
 
 /// A request that an engine's routes for programs on nodes refused, because its sender is not authorized. An extension

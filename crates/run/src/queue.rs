@@ -91,6 +91,11 @@ impl Queue {
         u32::try_from(index + 1).ok()
     }
 
+    /// Number of waiting tasks.
+    pub fn waiting(&self) -> usize {
+        self.inner.lock().waiting.len()
+    }
+
     /// Waits for a slot. Cancel-safe; the task keeps its position.
     pub async fn acquire(self: &Arc<Self>, name: &TaskName) -> (Slot, Claim) {
         loop {

@@ -2,6 +2,7 @@
 //!
 //! - [`Store`]: creates tasks, appends events, and returns definitions, states and histories;
 //! - [`Stored`], [`StoredState`]: a task as it is stored; [`StoreError`]: failed operations;
+//! - [`EventObserver`]: is notified of recorded events;
 //! - [`Exported`], [`Checked`], [`Damage`]: export, import and check of a store;
 //! - [`Store::tokens`], [`Store::write_tokens`]: the tokens of clients.
 //!
@@ -46,6 +47,7 @@ mod damage;
 mod disk_space;
 mod error;
 mod handle;
+mod observer;
 mod panics;
 mod read;
 mod rescue;
@@ -59,6 +61,7 @@ mod watch;
 
 pub use self::damage::{Damage, KnownRuns};
 pub use self::error::StoreError;
+pub use self::observer::EventObserver;
 pub use self::rescue::Rescued;
 pub use self::transfer::{Checked, Exported, ImportError};
 
@@ -120,6 +123,7 @@ pub struct Store {
     /// Damaged tasks found by [`Store::repair`]: reasons by name.
     damaged: Arc<Mutex<BTreeMap<String, String>>>,
     watchers: Watchers,
+    observer: Option<Arc<dyn EventObserver>>,
     /// The point at which a driver crashes.
     #[cfg(any(test, feature = "testing"))]
     pub crash: testing::CrashPoint,
@@ -146,6 +150,7 @@ impl Store {
             writing: Arc::default(),
             damaged: Arc::default(),
             watchers: Watchers::default(),
+            observer: None,
             #[cfg(any(test, feature = "testing"))]
             crash: testing::CrashPoint::default(),
         };
@@ -180,6 +185,19 @@ impl Store {
         }
     }
 
+    /// Notifies `observer` of the events that this store and its clones record from now on.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn EventObserver>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    fn notify(&self, record: &Record, state: &State) {
+        if let Some(observer) = &self.observer {
+            observer.recorded(record, state);
+        }
+    }
+
     /// Runs blocking calls on dedicated threads from now on, so that other work does not delay them.
     ///
     /// # Errors
@@ -202,10 +220,10 @@ impl Store {
             reason,
         })?;
         let (name, spec_value) = (spec.name.clone(), encode(spec)?);
-        let (event, state) = (encode(first)?, encode(&state)?);
+        let (event, state_value) = (encode(first)?, encode(&state)?);
         let brief_value = brief_value(spec, spec_value.len())?;
         let seq = first.seq;
-        self.writing(WriteKind::Task, move |store| {
+        let created = self.writing(WriteKind::Task, move |store| {
             let _lock = store.writing.lock();
             if store.db()?.contains_key(spec_key(&name))? {
                 return store.load(&name);
@@ -218,7 +236,7 @@ impl Store {
                 values::put(&db, &mut batch, brief_key(&name).as_bytes(), brief)?;
             }
             values::put(&db, &mut batch, &event_key(&name, seq), event)?;
-            values::put(&db, &mut batch, state_key(&name).as_bytes(), state)?;
+            values::put(&db, &mut batch, state_key(&name).as_bytes(), state_value)?;
             let written = store.db()?.apply_batch(batch).map_err(StoreError::from);
             if let Err(error) = written.and_then(|_| store.sync()) {
                 // The caller gets an error, so the task must not appear later.
@@ -226,8 +244,12 @@ impl Store {
                 return Err(error);
             }
             Ok(None)
-        })
-        .await
+        });
+        let existing = created.await?;
+        if existing.is_none() {
+            self.notify(first, &state);
+        }
+        Ok(existing)
     }
 
     /// Appends an event and the resulting state. Returns when both are durable.
@@ -240,17 +262,18 @@ impl Store {
         record: &Record,
         state: &State,
     ) -> Result<(), StoreError> {
-        let (event, state) = (encode(record)?, encode(state)?);
+        let (event, state_value) = (encode(record)?, encode(state)?);
         let (event_key, state_key) = (event_key(name, record.seq), state_key(name));
         self.writing(WriteKind::Event, move |store| {
             let (db, mut batch) = (store.db()?, sled::Batch::default());
             values::put(&db, &mut batch, &event_key, event)?;
-            values::put(&db, &mut batch, state_key.as_bytes(), state)?;
+            values::put(&db, &mut batch, state_key.as_bytes(), state_value)?;
             db.apply_batch(batch)?;
             store.sync()
         })
         .await?;
         self.watchers.wake(name);
+        self.notify(record, state);
         #[cfg(any(test, feature = "testing"))]
         self.crash.after(record.seq).await;
         Ok(())

@@ -170,6 +170,14 @@ impl Store {
         Ok(names)
     }
 
+    /// Bytes of the store's files.
+    ///
+    /// # Errors
+    /// When their sizes cannot be read.
+    pub fn disk_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.db()?.size_on_disk()?)
+    }
+
     /// The history of a task, oldest event first; empty when there is no such task.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 mod broken;
 mod damage;
 mod full;
+mod observer;
 mod tokens;
 mod transfer;
 

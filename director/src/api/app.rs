@@ -4,6 +4,7 @@ use super::access::Access;
 use super::health::StoreCheck;
 use super::slots::Slots;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use atq_bundle_store::BundleStore;
 use atq_run::Orchestrator;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct App {
     pub slots: Slots,
     /// The check of the store for `GET /readyz`.
     pub store_check: StoreCheck,
+    /// The metrics for `GET /metrics`.
+    pub metrics: Metrics,
 }
 
 impl App {

@@ -2,7 +2,8 @@
 
 use super::access::{Access, Summary};
 use super::error::{self, ApiError, RequestError};
-use super::{body, router};
+use super::{body, metrics, router};
+use crate::metrics::HttpMetrics;
 use atq_engine::RefusedRequest;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -22,8 +23,14 @@ const RECORD_PERIOD: Duration = Duration::from_secs(60);
 const NOT_AUTHORIZED: &str = "not_authorized";
 
 /// The routes of the engine, as the port for carriers serves them. `recovered` tells whether earlier tasks are resumed:
-/// before that, their carriers are unknown. Unauthorized requests are in the audit log of `access`.
-pub fn carriers(engine_routes: Router, recovered: watch::Receiver<bool>, access: Access) -> Router {
+/// before that, their carriers are unknown. Unauthorized requests are in the audit log of `access`; all are counted in
+/// `requests`.
+pub fn carriers(
+    engine_routes: Router,
+    recovered: watch::Receiver<bool>,
+    access: Access,
+    requests: HttpMetrics,
+) -> Router {
     let audited = Audited {
         access,
         limit: Arc::default(),
@@ -33,6 +40,8 @@ pub fn carriers(engine_routes: Router, recovered: watch::Receiver<bool>, access:
         .layer(from_fn_with_state(recovered, await_recovery))
         .layer(from_fn_with_state(audited, audit))
         .layer(CatchPanicLayer::custom(error::crashed))
+        .layer(from_fn(metrics::note_route))
+        .layer(from_fn_with_state(requests, metrics::count))
         .layer(map_request(async |request: Request| {
             router::with_idle_timeout(request)
         }))

@@ -146,6 +146,9 @@ pub enum RequestError {
     /// The route was added without a permission; a bug.
     #[error("the route has no permission")]
     NoPermission,
+    /// The metrics cannot be written: a bug, or the process shuts down.
+    #[error("the metrics cannot be written")]
+    NoMetrics,
     /// Authentication is off, and the client is not at a Unix socket.
     #[error(
         "tokens are managed on the Director's machine while authentication is off\n(use `atq-director token`, or set `auth: tokens`)"
@@ -347,7 +350,7 @@ fn of_request(error: &RequestError) -> StatusAndCode {
         E::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
         E::NoCsrf => (StatusCode::FORBIDDEN, "csrf"),
         E::Random(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        E::NoPermission => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        E::NoPermission | E::NoMetrics => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         E::AuthOff => (StatusCode::CONFLICT, "auth_off"),
         E::NoToken(_) => (StatusCode::NOT_FOUND, "token_not_found"),
         E::BadToken(_) => (StatusCode::BAD_REQUEST, "bad_token"),

@@ -21,6 +21,11 @@ pub async fn vendor(State(media): State<&'static str>, request: Request, next: N
 
 /// Whether the `Accept` header contains `media`, and does not prefer JSON. Wildcards do not count.
 pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
+    prefers(headers, media, JSON)
+}
+
+/// Whether the `Accept` header contains `media`, and does not prefer the type `other`. Wildcards do not count.
+pub fn prefers(headers: &HeaderMap, media: &str, other: &str) -> bool {
     let ranges: Vec<Range> = headers
         .get_all(ACCEPT)
         .iter()
@@ -36,7 +41,7 @@ pub fn accepts(headers: &HeaderMap, media: &str) -> bool {
         matching.map(|range| range.quality).max()
     };
     let wanted = best_quality(&|range| range.covers(&media)).unwrap_or(0);
-    wanted > 0 && wanted >= best_quality(&|range| range.essence == JSON).unwrap_or(0)
+    wanted > 0 && wanted >= best_quality(&|range| range.essence == other).unwrap_or(0)
 }
 
 /// An item of an `Accept` header.
@@ -45,6 +50,8 @@ struct Range {
     /// The parameter `type`, which distinguishes a collection from its items. Other parameters, such as `view` of the
     /// 2018 version, are ignored.
     kind: Option<String>,
+    /// The parameter `version`. It matters only for types that have one.
+    version: Option<String>,
     /// In thousandths.
     quality: u16,
 }
@@ -56,6 +63,7 @@ impl Range {
         let mut range = Self {
             essence,
             kind: None,
+            version: None,
             quality: 1000,
         };
         for part in parts {
@@ -63,6 +71,7 @@ impl Range {
             let value = value.trim().trim_matches('"');
             match name.trim() {
                 "type" => range.kind = Some(value.to_owned()),
+                "version" => range.version = Some(value.to_owned()),
                 "q" => range.quality = thousandths(value),
                 _ => {}
             }
@@ -71,7 +80,9 @@ impl Range {
     }
 
     fn covers(&self, media: &Self) -> bool {
-        self.essence == media.essence && (self.kind.is_none() || self.kind == media.kind)
+        self.essence == media.essence
+            && (self.kind.is_none() || self.kind == media.kind)
+            && (self.version.is_none() || media.version.is_none() || self.version == media.version)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The HTTP API: converts requests to calls, and their results to responses.
 //!
-//! - one file per resource: `task`, `databind`, `swarm`, `token`, `exchange`, `monitoring`, `health`, `logs`, `results`,
+//! - one file per resource: `task`, `databind`, `swarm`, `token`, `exchange`, `monitoring`, `metrics`, `health`, `logs`, `results`,
 //!   `report`, `events`, `manifest`;
 //! - `error`: the only place with status codes;
 //! - `view`: conversion to wire types; `media`: content negotiation;
@@ -32,6 +32,7 @@ mod json;
 mod logs;
 mod manifest;
 mod media;
+mod metrics;
 mod monitoring;
 pub mod openapi;
 mod path;

@@ -5,8 +5,8 @@ use super::app::App;
 use super::door::{self, Door};
 use super::session::Browsers;
 use super::{
-    body, databind, error, events, exchange, headers, health, logs, manifest, media, monitoring,
-    openapi, report, results, session, swarm, task, token,
+    body, databind, error, events, exchange, headers, health, logs, manifest, media, metrics,
+    monitoring, openapi, report, results, session, swarm, task, token,
 };
 use crate::exchange::Exchange;
 use atq_access::Permission;
@@ -40,6 +40,7 @@ pub fn router(mut app: App) -> Router {
     let access = app.access.clone();
     let door = Arc::new(Door::new(&app.config, access.clone()));
     let exchange = Arc::new(Exchange::new(&app.config.token_exchange));
+    let requests = app.metrics.http().clone();
     let (routes, document) = resources().split_for_parts();
     let public = || from_fn_with_state(Permission::Public, guard);
     let inner = routes
@@ -52,6 +53,7 @@ pub fn router(mut app: App) -> Router {
         .layer(from_fn(body::drain_refused))
         .layer(CatchPanicLayer::custom(error::crashed))
         .layer(from_fn(access::require_guard))
+        .layer(from_fn(metrics::note_route))
         .layer(Extension(access))
         .layer(Extension(browsers))
         .with_state(app);
@@ -60,12 +62,14 @@ pub fn router(mut app: App) -> Router {
     let all = inner.map_request(|request| with_idle_timeout(canonical(request)));
     // Frequent probes bypass the layers of the other resources.
     let ping = get(monitoring::ping).fallback_service(all.clone());
+    let ping = ping.layer(from_fn(metrics::note_route));
     Router::new()
         .route("/monitoring/ping", ping.clone())
         .route("/api/monitoring/ping", ping)
         .fallback_service(all)
         .layer(from_fn_with_state(door, door::check))
         .layer(map_response(headers::protect))
+        .layer(from_fn_with_state(requests, metrics::count))
 }
 
 /// The resources with their description, by the permission that they require.
@@ -80,6 +84,7 @@ pub(super) fn resources() -> OpenApiRouter<App> {
         .add(Run, tasks, routes!(task::create))
         .add(Read, tasks, routes!(task::inspect))
         .add(Run, tasks, routes!(task::delete))
+        .add(Read, Media::Problem, routes!(metrics::metrics))
         .add(Read, Media::Problem, routes!(task::list))
         .add(Read, Media::Problem, routes!(events::events))
         .add(Run, Media::Problem, routes!(task::stop))
@@ -170,7 +175,7 @@ fn canonical(mut request: Request) -> Request {
 }
 
 /// `path` without base path and trailing slash; `None` when it has neither.
-fn canonical_path(path: &str) -> Option<&str> {
+pub(super) fn canonical_path(path: &str) -> Option<&str> {
     let inner = path
         .strip_prefix(BASE)
         .filter(|rest| rest.starts_with('/'))

@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use Permission::{Administer, Public, Read, Run};
 
 /// The permission of each route.
-const TABLE: [(&str, Permission); 24] = [
+const TABLE: [(&str, Permission); 25] = [
     ("DELETE /databind/{id}", Run),
     ("DELETE /task/{id}", Run),
     ("DELETE /token/{id}", Read),
     ("GET /databind/list", Read),
     ("GET /databind/{id}", Read),
     ("GET /healthz", Public),
+    ("GET /metrics", Read),
     ("GET /monitoring/ping", Public),
     ("GET /readyz", Public),
     ("GET /session", Read),

@@ -307,6 +307,7 @@ fn with_tokens(director: &Director) -> Router {
         recovered: director.recovered.subscribe(),
         slots: Slots::default(),
         store_check: StoreCheck::default(),
+        metrics: director.metrics.clone(),
     };
     router(app)
 }

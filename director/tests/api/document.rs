@@ -77,6 +77,7 @@ fn every_operation_is_documented_once() {
     exchangeToken post /token/exchange
     getDatabind get /databind/{id}
     getHealth get /healthz
+    getMetrics get /metrics
     getReadiness get /readyz
     getSession get /session
     getSwarm get /swarm

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use atq_access::{Role, Token};
 use atq_director::api::{Access, App, Slots, StoreCheck, carriers, router};
 use atq_director::config::Config;
+use atq_director::metrics::Metrics;
 use atq_director::tokens::NewToken;
 use atq_director::{Ports, assemble};
 use atq_engine_swarm::discovery::{Discovery, DiscoveryError, Probe, Probed};
@@ -35,6 +36,7 @@ pub const SECRET: &str = "hunter2-is-secret";
 pub struct Director {
     pub router: Router,
     pub access: Access,
+    pub metrics: Metrics,
     /// The routes of the port for carriers.
     pub carriers: Router,
     pub swarm: FakeSwarm,
@@ -119,10 +121,17 @@ impl Director {
             recovered: seen.clone(),
             slots: Slots::default(),
             store_check: StoreCheck::default(),
+            metrics: assembled.metrics.clone(),
         };
         Self {
             router: router(app),
-            carriers: carriers(assembled.engine_routes, seen, assembled.access.clone()),
+            carriers: carriers(
+                assembled.engine_routes,
+                seen,
+                assembled.access.clone(),
+                assembled.metrics.http().clone(),
+            ),
+            metrics: assembled.metrics,
             access: assembled.access,
             swarm,
             orchestrator,

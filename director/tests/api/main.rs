@@ -16,6 +16,7 @@ mod fixture;
 mod hosts;
 mod invalid_requests;
 mod local_validation;
+mod metrics;
 mod reports;
 mod run_terms;
 mod security_headers;

@@ -128,6 +128,11 @@ const RESERVED: &[Reserved] = &[
             "atq_tests",
         ],
     },
+    // Components notify their observers; one module knows the format of metrics.
+    Reserved {
+        paths: &["prometheus_client"],
+        only_for: &["atq_director::metrics"],
+    },
     // One place verifies signatures of JWTs.
     Reserved {
         paths: &["jsonwebtoken", "ring"],
@@ -235,7 +240,12 @@ const DIRECTOR: &[TopLevel] = &[
     },
     TopLevel {
         name: "engine",
-        may_import: &["config", "atq_bundle_store", "atq_engine_swarm"],
+        may_import: &[
+            "config",
+            "atq_bundle_store",
+            "atq_engine",
+            "atq_engine_swarm",
+        ],
     },
     TopLevel {
         name: "node_port",
@@ -261,6 +271,7 @@ const DIRECTOR: &[TopLevel] = &[
             "audit",
             "config",
             "exchange",
+            "metrics",
             "tokens",
             "atq_access",
             "atq_api_spec",
@@ -270,6 +281,17 @@ const DIRECTOR: &[TopLevel] = &[
             "atq_engine",
             "atq_evidence",
             "atq_report",
+            "atq_run",
+            "atq_store",
+            "atq_task",
+        ],
+    },
+    TopLevel {
+        name: "metrics",
+        may_import: &[
+            "atq_bundle_archive",
+            "atq_bundle_store",
+            "atq_engine",
             "atq_run",
             "atq_store",
             "atq_task",

@@ -83,6 +83,7 @@ fn requests() -> Vec<(ApiError, u16, &'static str)> {
             "forbidden",
         ),
         (E::NoPermission, 500, "internal"),
+        (E::NoMetrics, 500, "internal"),
         (E::AuthOff, 409, "auth_off"),
         (E::NoToken(text()), 404, "token_not_found"),
         (E::BadToken(text()), 400, "bad_token"),
