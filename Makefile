@@ -23,7 +23,8 @@ TEST := cargo test --locked --workspace
 # The tests of `atq-tests` need a Swarm; without it, this is the same set of packages and features.
 WITHOUT_SWARM := --exclude atq-tests
 # A fixed sample of each sweep and of each property; `unit` runs all cases. With the seed, all runs use the same cases.
-SAMPLE := ATQ_TEST_SAMPLE=30 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
+# Most tests wait, so more run at once than there are CPUs.
+SAMPLE := RUST_TEST_THREADS=8 ATQ_TEST_SAMPLE=30 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 # Programs that the tests start: those of the images.
 PROGRAMS := $(or $(ATQ_TEST_PROGRAMS),$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/programs)
 SWARM_TEST := ATQ_TEST_PROGRAMS=$(PROGRAMS) $(TEST)

@@ -91,12 +91,13 @@ connections_part() {
 }
 
 attack_part() {
-  local row
+  local name figures
   stage attack-build --needs build cargo build --locked --offline --release -p atq-director
   stage attack --needs attack-build env -u DOCKER_HOST ATQ_TEST_PROGRAMS="$TARGET/release" "${TESTS[@]}" --test parts -- \
     --nocapture attack::
-  sed -n 's/^| \(.* | [0-9]* | [0-9]* | [0-9]* | .*\)/| \1/p' "$STAGES/attack.log" | while read -r row; do
-    write_row "$(cut -d '|' -f 2 <<<"$row" | sed 's/^ *//; s/ *$//')" "$row"
+  passed attack || return 0
+  sed -n 's/^| \([a-zA-Z -]*\) | \([0-9].*\)/\1\t\2/p' "$STAGES/attack.log" | while IFS=$'\t' read -r name figures; do
+    write_row "$name" "| $name | $(date +%Y-%m-%d) | $figures"
   done
 }
 

@@ -76,12 +76,10 @@ impl Out {
     pub fn error(&self, error: &CliError) {
         write_stderr(format_args!("{FAILURE}error:{FAILURE:#} {error}"));
         if let CliError::Rejected { faults, .. } = error {
-            // The message of the Director contains a single fault already.
+            // A single fault is in the message already.
             let shown = error.to_string();
-            for fault in faults
-                .iter()
-                .filter(|fault| !shown.contains(&fault.message))
-            {
+            let is_shown = matches!(&faults[..], [only] if shown.contains(&only.message));
+            for fault in faults.iter().filter(|_| !is_shown) {
                 write_stderr(format_args!("  `{}` {}", fault.field, fault.message));
             }
         }

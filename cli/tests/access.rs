@@ -26,6 +26,11 @@ fn other_token() -> String {
     format!("atq_0102030400_{SECRET}")
 }
 
+/// A token that has expired.
+fn ended_token() -> String {
+    format!("atq_0102030401_{SECRET}")
+}
+
 #[derive(Clone, Debug)]
 struct Sent {
     what: String,
@@ -53,6 +58,11 @@ async fn answer(
     let created = |expires: &str| json!({"id": "01020304ff", "token": token(), "name": "ci", "role": "runner", "expires": expires});
     if what == "POST /api/token/exchange" {
         return Json(created("2026-03-04T13:00:00Z")).into_response();
+    }
+    if authorization == Some(format!("Bearer {}", ended_token())) && method == Method::DELETE {
+        let body =
+            json!({"error": "the token has expired\n(see the list)", "code": "unauthenticated"});
+        return (StatusCode::UNAUTHORIZED, Json(body)).into_response();
     }
     if authorization != Some(format!("Bearer {}", token())) {
         let body = json!({"error": "a valid token is required", "code": "unauthenticated"});
@@ -342,6 +352,20 @@ async fn a_logout_removes_the_token_and_revokes_it_on_request() {
     let ended = world.atq(&["logout"]).await.ok();
     assert!(ended.out.contains("until it expires"), "{}", ended.out);
     assert!(world.sent().is_empty());
+}
+
+#[tokio::test]
+async fn a_logout_removes_an_expired_token_and_keeps_one_that_is_refused_for_another_reason() {
+    let world = world().await;
+    for (stored, code) in [(ended_token(), 0), (other_token(), 10)] {
+        world.log_in().await;
+        let text = std::fs::read_to_string(world.contexts()).unwrap();
+        std::fs::write(world.contexts(), text.replace(&token(), &stored)).unwrap();
+        let ended = world.atq(&["logout", "--revoke"]).await;
+        assert_eq!(ended.code, code, "{}{}", ended.out, ended.err);
+        let text = std::fs::read_to_string(world.contexts()).unwrap();
+        assert_eq!(text.contains(SECRET), code != 0, "{text}");
+    }
 }
 
 #[tokio::test]

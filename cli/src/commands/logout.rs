@@ -21,8 +21,27 @@ struct LoggedOut {
     revoked: bool,
 }
 
+/// What has become of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The Director has revoked it.
+    Revoked,
+    /// It had expired or was revoked before.
+    Earlier,
+    /// It is only removed here.
+    Forgotten,
+}
+
+/// Whether the Director refuses the token because it has expired or was revoked. The text decides, because a proxy in
+/// between refuses requests with the same status.
+fn has_ended(error: &CliError) -> bool {
+    let ended = ["the token has expired", "the token was revoked"];
+    matches!(error, CliError::Denied { status: 401, message, .. }
+        if ended.iter().any(|text| message.starts_with(text)))
+}
+
 /// Removes the stored token of a context. With `--revoke` the Director first revokes it; if that fails, it is kept,
-/// unless the Director does not accept it any more.
+/// unless it has expired or was revoked before.
 ///
 /// # Errors
 /// When there is no context, the Director does not revoke the token, or the file cannot be written.
@@ -51,8 +70,7 @@ pub async fn logout(
         }
     };
     let (name, token) = (context.name.clone(), context.client_token()?);
-    let mut was_invalid = false;
-    let is_revoked = match token {
+    let end = match token {
         Some(token) if args.revoke => {
             let of_context = Connection {
                 url: None,
@@ -66,32 +84,31 @@ pub async fn logout(
             };
             let director = settings.director(out).await?;
             match revoked(&director, token.token.id().as_str()).await {
-                Ok(()) => true,
-                Err(CliError::Denied { status: 401, .. }) => {
-                    was_invalid = true;
-                    false
-                }
+                Ok(()) => End::Revoked,
+                Err(error) if has_ended(&error) => End::Earlier,
                 Err(error) => return Err(error),
             }
         }
-        _ => false,
+        _ => End::Forgotten,
     };
     let removed = contexts.forget_token(&name);
     contexts.write(path)?;
-    let line = match (removed, is_revoked) {
+    let line = match (removed, end) {
         (false, _) => format!("the context `{name}` has no token"),
-        (true, true) => format!("the token of the context `{name}` was revoked and removed"),
-        (true, false) if was_invalid => format!(
-            "the token of the context `{name}` was removed here; the Director does not accept it any more"
+        (true, End::Revoked) => {
+            format!("the token of the context `{name}` was revoked and removed")
+        }
+        (true, End::Earlier) => format!(
+            "the token of the context `{name}` was removed here; it had expired or was revoked before"
         ),
-        (true, false) => format!(
+        (true, End::Forgotten) => format!(
             "the token of the context `{name}` was removed here; the Director accepts it until it expires or is revoked"
         ),
     };
     let document = LoggedOut {
         context: name,
         removed,
-        revoked: is_revoked,
+        revoked: end == End::Revoked,
     };
     out.show([line], &document);
     Ok(Exit::Pass)

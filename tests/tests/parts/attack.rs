@@ -4,11 +4,14 @@
 use anyhow::{Context, Result, ensure};
 use atq_tests::client::Client;
 use atq_tests::fixture::{Fixture, RUN_TIMEOUT, small_task, with};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -23,19 +26,27 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long the attacker waits before it uses a connection again that the Director does not answer.
 const GIVE_UP: Duration = Duration::from_secs(2);
 const TASK: &str = "attacked";
-/// The header of a token that has the form of one.
-const WRONG_TOKEN: &str =
-    "Authorization: Bearer atq_0123456789_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n";
+const ISSUER: &str = "https://ci.example.com";
+const AUDIENCE: &str = "https://atq.example.com";
 
 /// What one connection of the attacker does.
 #[derive(Clone)]
 enum Attack {
-    /// Sends the request repeatedly and reads each response.
-    Requests(String),
+    /// Sends the request repeatedly and reads each response, which has one of the statuses.
+    Requests(String, &'static [u16]),
     /// Sends the text, then one byte every half second.
     Slow(String),
     /// Sends the request and reads nothing.
     Deaf(String),
+}
+
+/// What the connections of an attack have seen.
+#[derive(Default)]
+struct Seen {
+    /// Number of requests.
+    requests: AtomicU64,
+    /// A response with a status that the attack does not expect: it may not do what its name says.
+    unexpected: Mutex<Option<String>>,
 }
 
 /// A kind of attack, and its number of concurrent connections.
@@ -56,6 +67,26 @@ fn get(path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
+/// A JWT of the issuer in [`configuration`] whose signature is wrong, so that the Director must verify it.
+fn forged_jwt() -> String {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = part(json!({"alg": "ES256", "typ": "JWT"}));
+    let claims = part(json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "attacker", "jti": "1", "project_path": "shop/web",
+        "iat": 1_700_000_000, "exp": 4_000_000_000_u64,
+    }));
+    format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode([7; 64]))
+}
+
+/// Tokens are required, and JWTs signed with the key in `file` can be exchanged.
+fn configuration(file: &Path) -> String {
+    format!(
+        "auth: tokens\ntokenExchange:\n  - name: ci\n    issuer: {ISSUER}\n    audience: {AUDIENCE}\n    \
+         keys: {{file: {}}}\n    claims: {{project_path: shop/web}}\n    role: viewer\n",
+        file.display()
+    )
+}
+
 /// The attacks. `runner` is a valid token that the attacker has.
 fn attacks(runner: &str) -> Vec<Plan> {
     let plan = |name, connections, attack| Plan {
@@ -66,7 +97,11 @@ fn attacks(runner: &str) -> Vec<Plan> {
     let own = format!("Authorization: Bearer {runner}\r\n");
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     let json = "Content-Type: application/json\r\n";
-    let jwt = format!("{{\"jwt\":\"{0}.{0}.{0}\"}}", "ZZZZ".repeat(1000));
+    let jwt = json!({"jwt": forged_jwt()}).to_string();
+    let wrong = format!(
+        "Authorization: Bearer atq_0123456789_{}\r\n",
+        "A".repeat(43)
+    );
     let half = "POST /databind/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n\
                 Content-Length: 100000\r\n";
     vec![
@@ -93,23 +128,27 @@ fn attacks(runner: &str) -> Vec<Plan> {
         plan(
             "wrong tokens",
             16,
-            Attack::Requests(get("/task", WRONG_TOKEN)),
+            Attack::Requests(get("/task", &wrong), &[401]),
         ),
         plan(
             "wrong sign-ins",
             16,
-            Attack::Requests(post("/sign-in", form, "token=wrong")),
+            Attack::Requests(post("/sign-in", form, "token=wrong"), &[401, 429]),
         ),
         plan(
             "wrong JWTs",
             16,
-            Attack::Requests(post("/token/exchange", json, &jwt)),
+            Attack::Requests(post("/token/exchange", json, &jwt), &[403, 429]),
         ),
-        plan("readiness", 16, Attack::Requests(get("/readyz", ""))),
+        plan(
+            "readiness",
+            16,
+            Attack::Requests(get("/readyz", ""), &[200]),
+        ),
         plan(
             "lists with a token",
             16,
-            Attack::Requests(get("/task", &own)),
+            Attack::Requests(get("/task", &own), &[200]),
         ),
     ]
 }
@@ -120,8 +159,8 @@ async fn connect(from: Ipv4Addr, to: SocketAddr) -> Result<TcpStream> {
     Ok(socket.connect(to).await?)
 }
 
-/// One response with its body, of which only the length matters.
-async fn skip_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<()> {
+/// Reads one response, and returns its first line.
+async fn read_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<String> {
     buffer.clear();
     loop {
         let read = stream.read_buf(buffer).await?;
@@ -138,18 +177,18 @@ async fn skip_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(
             None => text.ends_with("\r\n0\r\n\r\n"),
         };
         if is_whole {
-            return Ok(());
+            return Ok(text.lines().next().unwrap_or_default().to_owned());
         }
     }
 }
 
 /// Attacks by one connection, which it opens again whenever the Director closes it, until it is cancelled.
-async fn attack(to: SocketAddr, attack: Attack, count: Arc<AtomicU64>) {
+async fn attack(to: SocketAddr, attack: Attack, seen: Arc<Seen>) {
     let mut buffer = Vec::new();
     loop {
         let begun = Instant::now();
         // The end of a connection is what the attacker expects.
-        let _ = by_connection(to, &attack, &count, &mut buffer).await;
+        let _ = by_connection(to, &attack, &seen, &mut buffer).await;
         if begun.elapsed() < Duration::from_millis(10) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -159,17 +198,25 @@ async fn attack(to: SocketAddr, attack: Attack, count: Arc<AtomicU64>) {
 async fn by_connection(
     to: SocketAddr,
     attack: &Attack,
-    count: &AtomicU64,
+    seen: &Seen,
     buffer: &mut Vec<u8>,
 ) -> Result<()> {
     let mut stream = tokio::time::timeout(GIVE_UP, connect(ATTACKER, to)).await??;
-    let (Attack::Requests(text) | Attack::Slow(text) | Attack::Deaf(text)) = attack;
+    let (Attack::Requests(text, _) | Attack::Slow(text) | Attack::Deaf(text)) = attack;
     loop {
         stream.write_all(text.as_bytes()).await?;
-        count.fetch_add(1, Ordering::Relaxed);
+        seen.requests.fetch_add(1, Ordering::Relaxed);
         match attack {
-            Attack::Requests(_) => {
-                tokio::time::timeout(GIVE_UP, skip_response(&mut stream, buffer)).await??;
+            Attack::Requests(_, expected) => {
+                let response = read_response(&mut stream, buffer);
+                let first = tokio::time::timeout(GIVE_UP, response).await??;
+                let is_status = |status: &u16| first.starts_with(&format!("http/1.1 {status} "));
+                if !expected.iter().any(is_status) {
+                    *seen
+                        .unexpected
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner) = Some(first);
+                }
             }
             Attack::Slow(_) => loop {
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -228,14 +275,19 @@ async fn other_client(url: &str, token: &str) -> Result<Times> {
 /// Attacks, and returns a row of the table.
 async fn one_attack(plan: Plan, url: &str, token: &str) -> Result<String> {
     let to: SocketAddr = url.trim_start_matches("http://").parse()?;
-    let count = Arc::new(AtomicU64::new(0));
+    let seen = Arc::new(Seen::default());
     let mut attackers = JoinSet::new();
     for _ in 0..plan.connections {
-        attackers.spawn(attack(to, plan.attack.clone(), Arc::clone(&count)));
+        attackers.spawn(attack(to, plan.attack.clone(), Arc::clone(&seen)));
     }
     let times = other_client(url, token).await.context(plan.name)?;
     attackers.shutdown().await;
-    let rate = count.load(Ordering::Relaxed) / DURATION.as_secs();
+    let unexpected = seen
+        .unexpected
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    ensure!(unexpected.is_none(), "{}: {unexpected:?}", plan.name);
+    let rate = seen.requests.load(Ordering::Relaxed) / DURATION.as_secs();
     Ok(format!(
         "| {} | {} | {rate} | {} | {:.1} | {:.1} | {:.1} |",
         plan.name,
@@ -249,7 +301,10 @@ async fn one_attack(plan: Plan, url: &str, token: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_other_addresses_are_served_and_a_task_ends_under_attack() -> Result<()> {
-    let mut fixture = Fixture::start_with("test-attack", "auth: tokens\n").await?;
+    let keys = tempfile::tempdir()?;
+    let key = keys.path().join("key.pem");
+    std::fs::write(&key, rcgen::KeyPair::generate()?.public_key_pem())?;
+    let mut fixture = Fixture::start_with("test-attack", &configuration(&key)).await?;
     let admin = fixture.create_token("admin")?;
     let runner = fixture.create_token("runner")?;
     fixture.use_token(&admin)?;

@@ -228,8 +228,9 @@ async fn a_token_and_a_private_authority_are_used() -> Result<()> {
     project.put_atq(&format!("exec '{}' \"$@\"", atq()?))?;
     let url = ("ATQ_URL", client.url.as_str());
     let (token, authority) = (("ATQ_TOKEN", token.as_str()), ("ATQ_CA", authority));
-    for (variables, code) in [([url, token], 9), ([url, authority], 10)] {
-        let pipeline = project.pipeline("pass.yml", &variables).await?;
+    let input = ("API_TOKEN", "o'pen");
+    for (more, code) in [(token, 9), (authority, 10)] {
+        let pipeline = project.pipeline("pass.yml", &[url, input, more]).await?;
         ensure!(pipeline.failed("load-test", code), "{}", pipeline.output);
     }
     passes(&client, &[token, authority]).await?;

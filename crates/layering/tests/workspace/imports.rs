@@ -175,7 +175,11 @@ const RESERVED: &[Reserved] = &[
     // The authority of the port for carriers.
     Reserved {
         paths: &["rcgen"],
-        only_for: &["atq_director::node_port", "atq_tests::authority"],
+        only_for: &[
+            "atq_director::node_port",
+            "atq_tests::authority",
+            "parts::attack",
+        ],
     },
     Reserved {
         paths: &["clap"],
