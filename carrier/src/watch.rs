@@ -181,7 +181,8 @@ mod tests {
             seconds: 2,
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         };
-        let source = |container: &ContainerSummary, roles| source(container, &super::roles(&order(roles)));
+        let source =
+            |container: &ContainerSummary, roles| source(container, &super::roles(&order(roles)));
         let labelled = |role: &str, name: &str| ContainerSummary {
             id: "x".to_owned(),
             labels: [(ROLE_LABEL, role), (TASK_NAME_LABEL, name)]

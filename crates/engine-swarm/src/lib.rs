@@ -14,7 +14,6 @@ pub mod carrier_endpoint;
 mod check;
 mod constraint;
 mod core;
-mod cpu_usage;
 mod delivery;
 pub mod discovery;
 pub mod docker;
@@ -46,6 +45,7 @@ mod sidecar;
 mod sidecar_poller;
 mod start;
 mod subnets;
+mod usage;
 mod volume_index;
 
 pub use crate::core::{Bounds, SwarmSettings};
@@ -56,7 +56,7 @@ pub use node_door::NodeDoor;
 pub use node_url::AdvertisedUrl;
 
 pub use port::{
-    Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, Swarm,
-    SwarmTask, TaskState, role_of,
+    Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service,
+    Swarm, SwarmTask, TaskState, role_of,
 };
 pub use shared_lists::SharedLists;
