@@ -273,6 +273,18 @@ impl Swarm for FakeSwarm {
 }
 
 impl FakeSwarm {
+    /// The resource usage of a container on any node, for a carrier there.
+    pub fn usage_of(&self, container_id: &str) -> Option<ContainerUsage> {
+        self.apply(|cluster, now| {
+            let own = |task: &&FakeTask| task.container_id() == container_id;
+            cluster
+                .tasks
+                .iter()
+                .find(own)
+                .map(|task| usage_of(task, now))
+        })
+    }
+
     /// The content of `/atq/results` for a carrier on the container's node.
     ///
     /// # Errors
