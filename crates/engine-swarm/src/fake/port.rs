@@ -273,16 +273,14 @@ impl Swarm for FakeSwarm {
 }
 
 impl FakeSwarm {
-    /// The resource usage of a container on any node, for a carrier there.
+    /// The resource usage of a container on any node, for a carrier there; `None` when there is no such container.
     pub fn usage_of(&self, container_id: &str) -> Option<ContainerUsage> {
-        self.apply(|cluster, now| {
+        let usage = self.apply(|cluster, now| {
             let own = |task: &&FakeTask| task.container_id() == container_id;
-            cluster
-                .tasks
-                .iter()
-                .find(own)
-                .map(|task| usage_of(task, now))
-        })
+            let task = cluster.tasks.iter().find(own);
+            Ok(task.map(|task| usage_of(task, now)))
+        });
+        usage.ok().flatten()
     }
 
     /// The content of `/atq/results` for a carrier on the container's node.

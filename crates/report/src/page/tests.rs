@@ -151,10 +151,10 @@ fn with_text(text: &str) -> Report {
         &mut report.errors[0].code,
         &mut report.notes[0],
         &mut report.containers[0].name,
-        &mut report.containers[0].node,
     ] {
         text.clone_into(place);
     }
+    text.clone_into(&mut report.containers[0].node);
     text.clone_into(&mut report.sources[0].format);
     text.clone_into(&mut report.errors[0].message);
     report.started_at = Some(text.to_owned());

@@ -201,7 +201,7 @@ fn all_containers_of_a_run_on_three_nodes_are_in_its_report() {
 
 #[test]
 fn nodes_that_get_containers_later_get_carriers_later() {
-    let mut simulation = three_nodes(31);
+    let simulation = three_nodes(31);
     let mut task = simple("late");
     task["worker"]["placement"] = json!({"constraints": ["node.id==node-2"]});
     task["master"]["placement"] = json!({"constraints": ["node.id==node-3"]});
@@ -214,10 +214,12 @@ fn nodes_that_get_containers_later_get_carriers_later() {
     simulation.run(|director| async move {
         let name = director.accepted(&task).await;
         simulate_watchers(&director, &name);
-        director.wait_done(&name).await;
+        director.wait_for_step(&name, Step::Running).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
         let watchers = director.fake.plans().into_iter();
         let watchers = watchers.filter(|plan| plan.role == Role::Watcher).count();
         assert_eq!(watchers, 2);
+        director.wait_done(&name).await;
         let report = report(&director, &name).await;
         let found = |name: &str| report.containers.iter().find(|one| one.name == name);
         assert_eq!(found("worker.3").unwrap().node, "node-2");
