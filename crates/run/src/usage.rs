@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+/// A shorter test may end before it was sampled twice.
+pub const MIN_SAMPLED_DURATION: Duration = Duration::from_secs(15);
 /// Interval between two writes of samples to the disk.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 

@@ -432,8 +432,6 @@ async fn carriers_upload_results_and_usage_with_the_tokens_of_their_errands() {
         "containers": [{"id": container, "source": "worker.1", "percent": 100.0, "pids": 3,
             "memory": 1000, "memoryLimit": u64::MAX, "received": 1u64 << 60, "sent": null, "read": 5}],
     });
-    // Two reports in a moment count as one.
-    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(send("POST", "load", &watch, &later.to_string()).await, 204);
     for wrong in [json!(-1), json!("many"), json!(1.5), json!([1])] {
         let mut load = later.clone();
@@ -475,9 +473,8 @@ async fn carriers_upload_results_and_usage_with_the_tokens_of_their_errands() {
     assert_eq!(usage.sources["worker.1"].busy.max, 25.0);
     let report = director.get("/task/carried/report").await.json();
     let worker = &report["containers"][0];
-    assert_eq!(
-        (&worker["name"], &worker["readBytes"]),
-        (&json!("worker.1"), &json!(5))
-    );
+    assert_eq!(worker["name"], "worker.1");
+    assert!(worker["memoryMax"].as_u64() > Some(0), "{worker}");
+    // No plausible number was reported.
     assert!(worker.get("receivedBytes").is_none() && worker.get("sentBytes").is_none());
 }

@@ -1,7 +1,7 @@
 //! The resource usage of the containers in the report.
 
-use super::report::MIN_SAMPLED_DURATION;
 use crate::run::Run;
+use crate::usage::MIN_SAMPLED_DURATION;
 use atq_engine::{Role, Source};
 use atq_report::{ContainerFigures, Report};
 use atq_task::spec::TaskSpec;

@@ -6,17 +6,13 @@ use super::{containers, shutdown};
 use crate::control::RunControl;
 use crate::interruption::StepResult;
 use crate::run::Run;
-use crate::usage::requires_cpu_usage;
+use crate::usage::{MIN_SAMPLED_DURATION, requires_cpu_usage};
 use atq_engine::{Role, Source};
 use atq_evidence::cpu_usage::{BUSY_PERCENT, Busy, CpuUsage};
 use atq_report::{Figures, Report};
 use atq_task::event::Event;
 use atq_task::rules::{Inputs, LoadGenerators, Measured, evaluate};
 use atq_task::verdict::Judgement;
-use std::time::Duration;
-
-/// A shorter test may end before its CPU usage was sampled twice.
-pub(super) const MIN_SAMPLED_DURATION: Duration = Duration::from_secs(15);
 
 /// Messages that Locust logs when its CPU is saturated.
 const LOCUST_CPU_WARNINGS: [&str; 2] = [
