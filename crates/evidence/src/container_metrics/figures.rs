@@ -14,7 +14,7 @@ const POINTS_EACH: (u64, u64) = (8, 300);
 
 /// The figures of all containers. CPU usage and memory of workers and masters are those since `started`.
 pub fn of(series: &ContainerSeries, started: Option<Timestamp>) -> Vec<ContainerFigures> {
-    let containers: Vec<(&Key, &Container, Vec<(u64, Point)>)> = series
+    let containers: Vec<_> = series
         .containers()
         .iter()
         .map(|(key, container)| {

@@ -55,7 +55,7 @@ fn container(name: &str, scale: u64) -> ContainerFigures {
     let point = |second: u64| ContainerPoint {
         at: 1_795_255_200_000 + second * 1000,
         cpu: Some(0.25 * (second + scale) as f64),
-        memory: (second != 2).then_some((100 + second) * scale << 20),
+        memory: (second != 2).then_some(((100 + second) * scale) << 20),
     };
     ContainerFigures {
         name: name.to_owned(),
@@ -64,7 +64,7 @@ fn container(name: &str, scale: u64) -> ContainerFigures {
         cpu_mean: Some(0.5),
         cpu_max: Some(1.25),
         cpu_limit: Some(2.0),
-        memory_max: Some(103 * scale << 20),
+        memory_max: Some((103 * scale) << 20),
         memory_limit: Some(212 << 20),
         received_bytes: Some(4096),
         sent_bytes: Some(100),
