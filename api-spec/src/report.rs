@@ -36,6 +36,9 @@ pub struct Report {
     pub distribution: Vec<PercentilePoint>,
     /// Figures over time.
     pub series: Series,
+    /// Resource usage of the containers of the run; absent if nothing was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerFigures>,
     /// Notes on the figures: omissions, approximations, figures that the tool does not report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -175,6 +178,72 @@ pub struct SeriesPoint {
     /// Active threads or users of all workers, if the tool reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<f64>,
+}
+
+/// Resource usage of a container, measured every two seconds during the test. Figures that are not known are absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerFigures {
+    /// Role and number.
+    #[schema(example = "worker.3")]
+    pub name: String,
+    /// Beginning of the id of the container.
+    pub id: String,
+    /// Id of its node.
+    pub node: String,
+    /// Mean number of CPUs in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_mean: Option<f64>,
+    /// Largest number of CPUs in use, on average over a sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_max: Option<f64>,
+    /// Number of CPUs that the container may use: its limit, at most the CPUs of its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit: Option<f64>,
+    /// Most used memory in bytes, without page cache that can be dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<u64>,
+    /// Memory limit in bytes; the memory of the node if the container has no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
+    /// Bytes received from the network since the start of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_bytes: Option<u64>,
+    /// Bytes sent to the network since the start of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_bytes: Option<u64>,
+    /// Bytes read from block devices since the start of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bytes: Option<u64>,
+    /// Bytes written to block devices since the start of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_bytes: Option<u64>,
+    /// CPU usage and memory over time.
+    pub series: ContainerSeries,
+}
+
+/// Resource usage of a container over time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerSeries {
+    /// Length of an interval in seconds, the same for all containers of a report.
+    pub interval: f64,
+    /// The points in order; intervals without samples are left out.
+    pub points: Vec<ContainerPoint>,
+}
+
+/// Resource usage of a container within one interval.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerPoint {
+    /// Start of the interval, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Mean number of CPUs in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<f64>,
+    /// Most used memory in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
 /// Verdict on a run.

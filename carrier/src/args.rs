@@ -99,7 +99,7 @@ fn help(work: Work) -> &'static str {
         Work::Remove => "Remove volumes",
         Work::Collect => "Upload the content of `/atq/results` of containers to the Director",
         Work::Watch => {
-            "Report CPU usage of this node and its containers to the Director, until SIGTERM"
+            "Report resource usage of this node and its containers to the Director, until SIGTERM"
         }
         Work::Kill => "Kill the containers of a run",
     }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use atq_node_protocol::stats::ContainerStats;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::config::Config;
@@ -53,33 +54,6 @@ pub struct ContainerSummary {
     /// Container labels.
     #[serde(rename = "Labels", default)]
     pub labels: std::collections::HashMap<String, String>,
-}
-
-/// A snapshot of a container's resource counters.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Stats {
-    /// CPU counters.
-    pub cpu_stats: CpuStats,
-}
-
-/// CPU counters.
-#[derive(Debug, Clone, Deserialize)]
-pub struct CpuStats {
-    /// CPU time of the container.
-    pub cpu_usage: CpuUsage,
-    /// CPU time of the whole node, over all its CPUs, in nanoseconds.
-    #[serde(default)]
-    pub system_cpu_usage: u64,
-    /// Number of CPUs.
-    #[serde(default)]
-    pub online_cpus: u32,
-}
-
-/// CPU time of a container.
-#[derive(Debug, Clone, Deserialize)]
-pub struct CpuUsage {
-    /// In nanoseconds, over all CPUs.
-    pub total_usage: u64,
 }
 
 #[derive(Deserialize)]
@@ -166,13 +140,13 @@ impl Docker {
         }
     }
 
-    /// The current counters of a container.
+    /// The current statistics of a container.
     ///
     /// # Errors
     /// When Docker does not respond, or refuses, for example because the container has ended.
-    pub fn stats(&self, container: &str) -> Result<Stats, Problem> {
+    pub fn stats(&self, container: &str) -> Result<ContainerStats, Problem> {
         let path = format!("containers/{container}/stats?stream=false&one-shot=true");
-        let action = format!("read the counters of container `{container}`");
+        let action = format!("read the statistics of container `{container}`");
         self.json(&path, &action)
     }
 

@@ -1,4 +1,4 @@
-//! Reporting CPU usage of this node and of the run's containers to the Director.
+//! Reporting resource usage of this node and of the run's containers to the Director.
 
 use std::collections::HashMap;
 use std::thread;
@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 use atq_node_protocol::load::{ContainerLoad, Load};
 use atq_node_protocol::order::Watch;
 use atq_node_protocol::outcome::CarrierOutcome;
+use atq_node_protocol::stats::CpuStats;
 
 use crate::args::Args;
 use crate::cpu_usage::{CpuTicks, round_percent};
-use crate::docker::{ContainerSummary, CpuStats, Docker, ROLE_LABEL, RUN_LABEL};
+use crate::docker::{ContainerSummary, Docker, ROLE_LABEL, RUN_LABEL};
 use crate::http::{Director, now_ms};
 use crate::problem::Problem;
 
 /// Label with `<service>.<slot>.<id>`, set by Swarm.
 const TASK_NAME_LABEL: &str = "com.docker.swarm.task.name";
+/// The roles that are reported if the order names none.
+const DEFAULT_ROLES: [&str; 2] = ["worker", "master"];
 /// A report that takes longer is dropped; the next one follows.
 const POST_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -37,6 +40,7 @@ pub fn run(args: &Args, order: &Watch) -> Result<CarrierOutcome, Problem> {
     let mut sampler = Sampler {
         docker,
         label: format!("{RUN_LABEL}={}", order.run),
+        roles: roles(order),
         previous: ticks()?,
         counters: HashMap::new(),
     };
@@ -52,9 +56,18 @@ pub fn run(args: &Args, order: &Watch) -> Result<CarrierOutcome, Problem> {
     }
 }
 
+/// The roles of the containers to report.
+fn roles(order: &Watch) -> Vec<String> {
+    match order.roles.is_empty() {
+        true => DEFAULT_ROLES.map(str::to_owned).to_vec(),
+        false => order.roles.clone(),
+    }
+}
+
 struct Sampler {
     docker: Docker,
     label: String,
+    roles: Vec<String>,
     previous: CpuTicks,
     /// By container, from the previous sample.
     counters: HashMap<String, CpuStats>,
@@ -74,7 +87,7 @@ impl Sampler {
         }))
     }
 
-    /// CPU usage of containers that were also in the previous sample. Containers that have ended meanwhile are ignored.
+    /// Usage of containers that were also in the previous sample. Containers that have ended meanwhile are ignored.
     fn sample_containers(&mut self) -> Vec<ContainerLoad> {
         let listed = self
             .docker
@@ -86,7 +99,7 @@ impl Sampler {
         let mut counters = HashMap::new();
         let mut usages = Vec::new();
         for container in listed {
-            let Some(source) = source(&container) else {
+            let Some(source) = source(&container, &self.roles) else {
                 continue;
             };
             let Ok(stats) = self.docker.stats(&container.id) else {
@@ -95,11 +108,11 @@ impl Sampler {
             let previous = self.counters.get(&container.id);
             let now = &stats.cpu_stats;
             if let Some(percent) = previous.and_then(|previous| percent(previous, now)) {
-                let id = container.id.clone();
                 usages.push(ContainerLoad {
-                    id,
+                    id: container.id.clone(),
                     source,
                     percent,
+                    usage: stats.usage(),
                 });
             }
             counters.insert(container.id, stats.cpu_stats);
@@ -113,10 +126,10 @@ fn ticks() -> Result<CpuTicks, Problem> {
     CpuTicks::now().map_err(|e| Problem::permanent(format!("cannot read `/proc/stat`: {e}")))
 }
 
-/// The source of a container, for example `worker.3`; `None` for other roles.
-fn source(container: &ContainerSummary) -> Option<String> {
+/// The source of a container, for example `worker.3`; `None` for roles other than `roles`.
+fn source(container: &ContainerSummary, roles: &[String]) -> Option<String> {
     let role = container.labels.get(ROLE_LABEL)?;
-    if role != "worker" && role != "master" {
+    if !roles.contains(role) {
         return None;
     }
     let slot = container.labels.get(TASK_NAME_LABEL)?.rsplit('.').nth(1)?;
@@ -140,11 +153,11 @@ fn percent(before: &CpuStats, now: &CpuStats) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docker::CpuUsage;
+    use atq_node_protocol::stats::CpuTime;
 
     fn stats(total_usage: u64, system_cpu_usage: u64) -> CpuStats {
         CpuStats {
-            cpu_usage: CpuUsage { total_usage },
+            cpu_usage: CpuTime { total_usage },
             system_cpu_usage,
             online_cpus: 4,
         }
@@ -160,7 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn only_masters_and_workers_have_a_source() {
+    fn only_containers_of_the_ordered_roles_have_a_source() {
+        let order = |roles: &[&str]| Watch {
+            url: String::new(),
+            certificate: None,
+            run: String::new(),
+            seconds: 2,
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        };
+        let source =
+            |container: &ContainerSummary, roles| source(container, &super::roles(&order(roles)));
         let labelled = |role: &str, name: &str| ContainerSummary {
             id: "x".to_owned(),
             labels: [(ROLE_LABEL, role), (TASK_NAME_LABEL, name)]
@@ -168,13 +190,16 @@ mod tests {
                 .into(),
         };
         assert_eq!(
-            source(&labelled("worker", "t-abc-worker.3.xyz")).as_deref(),
+            source(&labelled("worker", "t-abc-worker.3.xyz"), &[]).as_deref(),
             Some("worker.3")
         );
         assert_eq!(
-            source(&labelled("discovery", "t-abc-discovery.1.xyz")),
+            source(&labelled("discovery", "t-abc-discovery.1.xyz"), &[]),
             None
         );
-        assert_eq!(source(&labelled("worker", "odd")), None);
+        let wait = labelled("wait", "t-abc-wait-2.1.xyz");
+        assert_eq!(source(&wait, &[]), None);
+        assert_eq!(source(&wait, &["wait"]).as_deref(), Some("wait.1"));
+        assert_eq!(source(&labelled("worker", "odd"), &[]), None);
     }
 }

@@ -258,7 +258,10 @@ fn counters(samples: &AtomicUsize) -> Value {
         "cpu_usage": { "total_usage": sample * 500_000_000 },
         "system_cpu_usage": sample * 4_000_000_000,
         "online_cpus": 4,
-    }})
+    },
+    "memory_stats": { "usage": 1000, "limit": 4000, "stats": { "inactive_file": 100 } },
+    "networks": { "eth0": { "rx_bytes": 10 * sample, "tx_bytes": 5 } },
+    })
 }
 
 #[test]
@@ -299,7 +302,8 @@ fn watching_continues_after_errors_until_sigterm() {
     let load: Value = serde_json::from_slice(&post.body).unwrap();
     assert_eq!(
         load["containers"],
-        json!([{ "id": "c1", "source": "worker.2", "percent": 50.0 }])
+        json!([{ "id": "c1", "source": "worker.2", "percent": 50.0,
+            "memory": 900, "memoryLimit": 4000, "received": 20, "sent": 5 }])
     );
     assert!((0.0..=100.0).contains(&load["nodePercent"].as_f64().unwrap()));
     assert!(load["cpus"].as_u64().unwrap() > 0 && load["at"].as_i64().unwrap() > 0);

@@ -3,7 +3,10 @@
 
 use crate::node_auth::NodeAuth;
 use crate::plan::Errand;
-use atq_engine::{ResultsReceiver, Role, Source, Stop, Tar, Targets, UsageSink};
+use atq_engine::{
+    ContainerSample, CpuInterval, ResourceUsage, ResultsReceiver, Role, Source, Stop, Tar, Target,
+    Targets, UsageSink,
+};
 use atq_task::spec::shorten;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -14,6 +17,8 @@ use thiserror::Error;
 const MAX_REASON: usize = 300;
 /// Seconds that a sample covers: the watchers' sample interval.
 const SAMPLE_SECONDS: f64 = 2.0;
+/// More CPUs of a node are not plausible.
+const MAX_PROCESSORS: u32 = 1 << 16;
 
 /// The reason why a request of a carrier is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -34,7 +39,7 @@ pub enum RequestError {
     /// No results are expected from this container, or no longer.
     #[error("results of `{0}` are not expected")]
     NotExpected(String),
-    /// The CPU usage of the run is not sampled, or not any more.
+    /// The resource usage of the run is not sampled, or not any more.
     #[error("the CPU usage of this run is not expected")]
     NotWatched,
     /// The limits of the run were reached. Data received before is kept.
@@ -48,7 +53,7 @@ pub enum RequestError {
     Truncated(String),
 }
 
-/// CPU usage of a node, as measured by its watcher.
+/// CPU usage of a node, and resource usage of containers, as measured by its watcher.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeSample {
     /// Docker's id of the node.
@@ -58,73 +63,100 @@ pub struct NodeSample {
     /// Usage of all CPUs together, in percent.
     pub percent: f64,
     /// Usage of the containers.
-    pub containers: Vec<ContainerSample>,
+    pub containers: Vec<ContainerReport>,
 }
 
-/// CPU usage of a container.
+/// Resource usage of a container, as reported by a watcher.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ContainerSample {
+pub struct ContainerReport {
     /// Its name in the run, for example `worker.3`.
     pub source: String,
     /// Docker's id.
     pub id: String,
-    /// Usage in percent of one CPU.
+    /// CPU usage in percent of one CPU.
     pub percent: f64,
+    /// Memory, network and block I/O.
+    pub usage: ResourceUsage,
 }
 
-/// A run whose CPU usage is watched.
+/// A run whose resource usage is watched.
 pub(crate) struct WatchedRun {
-    /// CPU limits of a worker and of a master.
-    limits: [Option<f64>; 2],
     /// Receives the samples.
     sink: Arc<dyn UsageSink>,
     /// The containers that run now.
     targets: Targets,
-    /// Node and container id of every container that has run: a sample may arrive after its end.
-    seen: Mutex<HashMap<Source, (String, String)>>,
+    /// Every container that has run, by its id: a sample may arrive after its end.
+    seen: Mutex<HashMap<String, Target>>,
 }
 
 impl WatchedRun {
-    /// A run with these CPU limits of a worker and of a master.
-    pub(crate) fn new(
-        limits: [Option<f64>; 2],
-        sink: Arc<dyn UsageSink>,
-        targets: Targets,
-    ) -> Self {
+    /// A run with these containers.
+    pub(crate) fn new(sink: Arc<dyn UsageSink>, targets: Targets) -> Self {
         Self {
-            limits,
             sink,
             targets,
             seen: Mutex::default(),
         }
     }
 
-    /// The containers of a sample by their sources. Refuses the sample unless all of them are on its node.
-    fn check(&self, sample: &NodeSample) -> Result<Vec<(Source, f64)>, RequestError> {
+    /// The containers of a sample. Refuses the sample unless all of them are on its node. A container is reported once at
+    /// most. One of a command may be reported before the Director has seen it, and is skipped then.
+    fn check<'a>(
+        &self,
+        sample: &'a NodeSample,
+    ) -> Result<Vec<(Target, &'a ContainerReport)>, RequestError> {
         let mut seen = self.seen.lock();
         let running = self.targets.lock();
-        seen.extend(running.iter().map(|one| {
-            let place = (one.node.clone(), one.container.clone());
-            (one.source, place)
-        }));
+        seen.extend(
+            running
+                .iter()
+                .map(|one| (one.container.clone(), one.clone())),
+        );
         drop(running);
         let refused = |container: &str| RequestError::NotOnNode {
             container: shorten(container),
             node: sample.node.clone(),
         };
-        if !seen.values().any(|(node, _)| *node == sample.node) {
+        if !seen.values().any(|target| target.node == sample.node) {
             return Err(refused("any container"));
         }
-        let checked = sample.containers.iter().map(|one| {
-            let source = Source::parse(&one.source);
-            let place = source.and_then(|source| seen.get(&source));
-            let is_there = place.is_some_and(|(node, id)| *node == sample.node && one.id == *id);
-            let source = source.filter(|_| is_there);
-            let source = source.ok_or_else(|| refused(&one.source))?;
-            Ok((source, one.percent))
-        });
-        checked.collect()
+        let mut checked: HashMap<&str, (Target, &ContainerReport)> = HashMap::new();
+        for one in &sample.containers {
+            let source = Source::parse(&one.source).ok_or_else(|| refused(&one.source))?;
+            match seen.get(&one.id) {
+                Some(target) if target.node == sample.node && is_same(target.source, source) => {
+                    checked.insert(&one.id, (target.clone(), one));
+                }
+                None if is_command(source.role) => {}
+                _ => return Err(refused(&one.source)),
+            }
+        }
+        let mut checked: Vec<_> = checked.into_values().collect();
+        checked.sort_by_key(|(target, _)| target.source);
+        Ok(checked)
     }
+}
+
+/// Whether a reported source is that of a container. Carriers do not know the number of an attempt of the wait command.
+fn is_same(own: Source, reported: Source) -> bool {
+    own == reported || (own.role == Role::Wait && reported.role == Role::Wait)
+}
+
+/// Whether containers of the role execute a command before the test.
+fn is_command(role: Role) -> bool {
+    matches!(role, Role::Readiness | Role::Wait)
+}
+
+/// The CPU usage that a watcher reports, within the bounds of its node.
+fn cpu(percent: f64, processors: u32, limit: Option<f64>) -> Option<CpuInterval> {
+    let all = f64::from(processors.min(MAX_PROCESSORS));
+    // A reading may be slightly above the number of CPUs.
+    let used = (percent / 100.0).clamp(0.0, 2.0 * all);
+    used.is_finite().then(|| CpuInterval {
+        used,
+        processors: limit.map_or(all, |limit| limit.min(all)),
+        seconds: SAMPLE_SECONDS,
+    })
 }
 
 /// A run that expects results.
@@ -161,7 +193,7 @@ impl IngestRegistry {
         }
     }
 
-    /// Registers a run whose CPU usage is watched.
+    /// Registers a run whose resource usage is watched.
     pub(crate) fn watch(&self, run: &str, watched: WatchedRun) {
         let watched = Arc::new(watched);
         self.watched.lock().insert(run.to_owned(), watched);
@@ -274,12 +306,12 @@ impl CarrierEndpoint {
         }
     }
 
-    /// Whether a carrier may report the CPU usage of a run.
+    /// Whether a carrier may report the resource usage of a run.
     pub fn may_report_usage(&self, run: &str, token: &str) -> bool {
         self.node_auth.is_authorized(run, token, Errand::Watch)
     }
 
-    /// Records the CPU usage of a node and of the run's containers on it. The token does not prove the node, as all
+    /// Records the resource usage of a node and of the run's containers on it. The token does not prove the node, as all
     /// watchers of a run have the same: the containers must be on it, and their ids are known only there.
     ///
     /// # Errors
@@ -296,21 +328,25 @@ impl CarrierEndpoint {
         let watched = self.ingest.watched.lock().get(run).cloned();
         let watched = watched.ok_or(RequestError::NotWatched)?;
         let containers = watched.check(sample)?;
-        let all = f64::from(sample.processors);
         let sink = &watched.sink;
         // Only the containers show that the sample is from the node.
         if !containers.is_empty() {
-            sink.node(&sample.node, sample.percent, SAMPLE_SECONDS);
+            sink.node(
+                &sample.node,
+                sample.percent.clamp(0.0, 100.0),
+                SAMPLE_SECONDS,
+            );
         }
-        for (source, percent) in containers {
-            let [worker, master] = watched.limits;
-            let limit = match source.role {
-                Role::Worker => worker,
-                _ => master,
-            };
-            let may = limit.map_or(all, |limit| limit.min(all));
-            sink.container(source, &sample.node, percent / 100.0, may, SAMPLE_SECONDS);
+        for (target, report) in containers {
+            sink.container(&ContainerSample {
+                target: &target,
+                cpu: cpu(report.percent, sample.processors, target.limit),
+                usage: report.usage,
+            });
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,15 +23,16 @@ mod response;
 
 use self::address::Address;
 use self::client::{Call, Client, connection_error};
-use self::response::{StatsResponse, TaskResponse};
+use self::response::TaskResponse;
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::port::{
-    Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask, with_tag,
+    Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask, with_tag,
 };
 use crate::registry::Credentials;
 use async_trait::async_trait;
 use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
+use atq_node_protocol::stats::ContainerStats;
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{
@@ -343,7 +344,7 @@ impl Swarm for DockerSwarm {
         archive::open(self.client.clone(), container_id, path).await
     }
 
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
+    async fn stats(&self, container_id: &str) -> Result<ContainerUsage, SwarmError> {
         let path = format!("/containers/{container_id}/stats");
         let query = [
             ("stream", "false".to_owned()),
@@ -352,7 +353,7 @@ impl Swarm for DockerSwarm {
         let ask = async |docker: Docker| {
             let response = self.client.get(docker, &path, &query).await?;
             let body = response.bytes().await.map_err(connection_error)?;
-            Ok(serde_json::from_slice::<StatsResponse>(&body)?)
+            Ok(serde_json::from_slice::<ContainerStats>(&body)?)
         };
         let what = format!("the statistics of container `{container_id}`");
         Ok(self.read(&what, ask).await?.into())

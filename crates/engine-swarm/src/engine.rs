@@ -13,8 +13,8 @@ use crate::sidecar_poller::SidecarPoller;
 use crate::subnets::Subnets;
 use crate::volume_index::VolumeIndex;
 use crate::{
-    bundle_volumes, check, cpu_usage, delivery, hints, image_reason, kill, members, network,
-    node_url, owned, removal, results, routes, sidecar, start,
+    bundle_volumes, check, delivery, hints, image_reason, kill, members, network, node_url, owned,
+    removal, results, routes, sidecar, start, usage,
 };
 use async_trait::async_trait;
 use atq_engine::{
@@ -215,7 +215,7 @@ impl Engine for SwarmEngine {
         targets: Targets,
         sink: Arc<dyn UsageSink>,
     ) -> Box<dyn UsageWatch> {
-        cpu_usage::watch(&self.0, run, targets, sink)
+        usage::watch(&self.0, run, targets, sink)
     }
 
     async fn stop(&self, group: &str) -> Result<(), EngineError> {

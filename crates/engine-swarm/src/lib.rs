@@ -14,7 +14,6 @@ pub mod carrier_endpoint;
 mod check;
 mod constraint;
 mod core;
-mod cpu_usage;
 mod delivery;
 pub mod discovery;
 pub mod docker;
@@ -47,6 +46,7 @@ mod sidecar;
 mod sidecar_poller;
 mod start;
 mod subnets;
+mod usage;
 mod volume_index;
 
 pub use crate::core::{Bounds, SwarmSettings};
@@ -58,7 +58,7 @@ pub use node_url::AdvertisedUrl;
 pub use observed_calls::ObservedCalls;
 
 pub use port::{
-    Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, Swarm,
-    SwarmTask, TaskState, role_of,
+    Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service,
+    Swarm, SwarmTask, TaskState, role_of,
 };
 pub use shared_lists::SharedLists;

@@ -8,7 +8,8 @@ use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use async_trait::async_trait;
 /// The manager that the Director uses.
 pub use atq_engine::Status as Manager;
-use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, Machine, Role};
+use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, Machine, ResourceUsage, Role};
+use atq_node_protocol::load;
 use atq_task::timestamp::Timestamp;
 use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
@@ -278,6 +279,15 @@ pub struct CpuUsage {
     pub processors: u32,
 }
 
+/// Resource usage of a container at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerUsage {
+    /// CPU time.
+    pub cpu: CpuUsage,
+    /// Memory, network and block I/O.
+    pub usage: ResourceUsage,
+}
+
 /// The operations of Docker Swarm that the Director uses.
 #[async_trait]
 pub trait Swarm: Send + Sync + 'static {
@@ -351,8 +361,8 @@ pub trait Swarm: Send + Sync + 'static {
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, SwarmError>>, SwarmError>;
 
-    /// The CPU time of a container on the manager's node; zeroes once it has ended.
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError>;
+    /// The resource usage of a container on the manager's node; once it has ended, its CPU time is zero and the rest absent.
+    async fn stats(&self, container_id: &str) -> Result<ContainerUsage, SwarmError>;
 
     /// Pulls an image to the manager's node unless it exists there.
     async fn pull_image(&self, image: &str) -> Result<(), SwarmError>;
@@ -364,6 +374,22 @@ pub trait Swarm: Send + Sync + 'static {
     /// the credentials that were sent, never a password. `None` when Docker itself does not answer. Takes 5 s at
     /// most, and 5 s more when a credential helper hangs.
     async fn image_problem(&self, image: &str) -> Option<String>;
+}
+
+/// Larger numbers of bytes are not plausible, and not exact in JSON.
+const MAX_BYTES: u64 = 1 << 53;
+
+/// The resource usage from statistics or from a report; numbers that are not plausible are absent.
+pub(crate) fn resource_usage(reported: load::ResourceUsage) -> ResourceUsage {
+    let plausible = |bytes: Option<u64>| bytes.filter(|bytes| *bytes < MAX_BYTES);
+    ResourceUsage {
+        memory: plausible(reported.memory),
+        memory_limit: plausible(reported.memory_limit).filter(|limit| *limit > 0),
+        received: plausible(reported.received),
+        sent: plausible(reported.sent),
+        read: plausible(reported.read),
+        written: plausible(reported.written),
+    }
 }
 
 /// The role in the labels of an object.

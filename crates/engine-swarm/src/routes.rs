@@ -5,7 +5,8 @@
 mod bundle;
 mod refusal;
 
-use crate::carrier_endpoint::{CarrierEndpoint, ContainerSample, NodeSample, RequestError};
+use crate::carrier_endpoint::{CarrierEndpoint, ContainerReport, NodeSample, RequestError};
+use crate::port::resource_usage;
 use crate::self_check::{READY_PATH, READY_PREFIX};
 use atq_engine::{Bundles, RefusedRequest};
 use atq_node_protocol::load::{ContainerLoad, Load};
@@ -147,7 +148,7 @@ async fn results(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Records the CPU usage of a node.
+/// Records the resource usage of a node and of its containers.
 async fn load(
     State(state): State<RouteState>,
     path: Result<Path<String>, PathRejection>,
@@ -162,10 +163,11 @@ async fn load(
     }
     let read = Json::<Load>::from_request(request, &()).await;
     let Json(load) = read.map_err(IntoResponse::into_response)?;
-    let container = |one: ContainerLoad| ContainerSample {
+    let container = |one: ContainerLoad| ContainerReport {
         source: one.source,
         id: one.id,
         percent: one.percent,
+        usage: resource_usage(one.usage),
     };
     let sample = NodeSample {
         node: node(&headers),

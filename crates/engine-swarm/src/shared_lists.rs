@@ -6,7 +6,9 @@
 
 use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
-use crate::port::{Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask};
+use crate::port::{
+    Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask,
+};
 use async_trait::async_trait;
 use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
 use futures_util::stream::BoxStream;
@@ -290,7 +292,7 @@ impl Swarm for SharedLists {
         self.swarm.archive(container_id, path).await
     }
 
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
+    async fn stats(&self, container_id: &str) -> Result<ContainerUsage, SwarmError> {
         self.swarm.stats(container_id).await
     }
 

@@ -139,7 +139,8 @@ pub trait Engine: Send + Sync + 'static {
         receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError>;
 
-    /// Samples the CPU usage of the containers in `targets` and of their nodes. Sampling starts with the first target.
+    /// Samples the resource usage of the containers in `targets`, and the CPU usage of their nodes. Sampling starts with the
+    /// first target.
     fn watch(
         &self,
         run: Facts<'_>,

@@ -55,4 +55,6 @@ pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
 pub use results::{ResultsReceiver, Stop, Tar};
 pub use role::Role;
 pub use run_context::{Facts, RunContext, StepError, StepResult};
-pub use usage::{Target, Targets, UsageSink, UsageWatch};
+pub use usage::{
+    ContainerSample, CpuInterval, ResourceUsage, Target, Targets, UsageSink, UsageWatch,
+};

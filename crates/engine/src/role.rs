@@ -24,7 +24,7 @@ pub enum Role {
     Delivery,
     /// Carriers that fetch results from nodes.
     Collector,
-    /// Carriers that sample the CPU usage of nodes while the test runs.
+    /// Carriers that sample the resource usage of nodes while the test runs.
     Watcher,
     /// Carriers that kill containers of the run on nodes.
     Killer,

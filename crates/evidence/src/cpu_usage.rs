@@ -2,7 +2,6 @@
 //! The response times of a saturated generator measure the generator instead of the system under test.
 
 use super::{Evidence, Source};
-use atq_engine::UsageSink;
 use atq_files::if_there;
 use atq_task::spec::TaskName;
 use serde::{Deserialize, Serialize};
@@ -248,15 +247,5 @@ impl SharedCollector {
     /// Calls `work` with the samples locked.
     pub fn with<T>(&self, work: impl FnOnce(&mut UsageCollector) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl UsageSink for SharedCollector {
-    fn container(&self, source: Source, node: &str, used: f64, processors: f64, seconds: f64) {
-        self.with(|collector| collector.container(source, node, used, processors, seconds));
-    }
-
-    fn node(&self, node: &str, percent: f64, seconds: f64) {
-        self.with(|collector| collector.node(node, percent, seconds));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - [`Evidence`]: writes and reads logs, results, the manifest and the report of a run;
 //! - [`results`]: the files that containers leave in `/atq/results`;
-//! - [`report`]: the figures from them; [`cpu_usage`]: the CPU usage of containers and nodes.
+//! - [`report`]: the figures from them; [`cpu_usage`]: the CPU usage of load generators and nodes;
+//! - [`container_metrics`]: CPU, memory, network and block I/O of all containers over time.
 //!
 //! The crate must not depend on the store or on a specific engine: logs and results arrive as streams.
 //!
@@ -12,6 +13,7 @@
 //!                            readiness.1.log  the readiness command
 //!                            wait.2.log       the second attempt of the wait command
 //!                       manifest.json         state reported by the engine: images, nodes, containers
+//!                       container-metrics.csv resource usage of the containers over time
 //! ```
 //!
 //! A line is `<time> <stream> <text>`. A log larger than `limits.logBytes` ([`HEAD_BYTES`] and [`TAIL_BYTES`]) keeps its
@@ -46,6 +48,7 @@
 //! # }
 //! ```
 
+pub mod container_metrics;
 pub mod cpu_usage;
 mod fingerprint;
 mod log_file;

@@ -2,12 +2,14 @@
 //!
 //! - [`order`]: [`Order`](order::Order), the order for a carrier, in its command line and environment;
 //! - [`outcome`]: [`CarrierOutcome`](outcome::CarrierOutcome), the final report of a carrier on stdout;
-//! - [`load`]: [`Load`](load::Load), CPU usage of a node, posted by a carrier to the Director;
+//! - [`load`]: [`Load`](load::Load), resource usage of a node, posted by a carrier to the Director;
 //! - [`probe`]: [`ProbeOrder`](probe::ProbeOrder), readiness probes of workers, sent by the Director to the sidecar in the
-//!   task's network.
+//!   task's network;
+//! - [`stats`]: [`ContainerStats`](stats::ContainerStats), Docker's statistics of a container, from which both compute the same
+//!   usage.
 //!
 //! The images of carrier and sidecar may be older or newer than the Director. New fields are therefore optional, and unknown
-//! fields are ignored. The crate contains types and their JSON only: no HTTP, no Docker, no files.
+//! fields are ignored. The crate contains types and their JSON only: no HTTP, no calls of Docker, no files.
 //!
 //! ```
 //! use atq_node_protocol::order::{Order, Remove, Work};
@@ -25,3 +27,4 @@ pub mod load;
 pub mod order;
 pub mod outcome;
 pub mod probe;
+pub mod stats;

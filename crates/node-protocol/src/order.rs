@@ -18,7 +18,7 @@ fn default_deadline() -> u64 {
     600
 }
 
-/// Default interval of CPU usage samples, in seconds.
+/// Default interval of usage samples, in seconds.
 fn default_sample_interval() -> u64 {
     2
 }
@@ -32,7 +32,7 @@ pub enum Work {
     Remove,
     /// Upload the content of `/atq/results` of containers to the Director.
     Collect,
-    /// Report CPU usage of the node and its containers, until SIGTERM.
+    /// Report resource usage of the node and its containers, until SIGTERM.
     Watch,
     /// Kill the containers of a run.
     Kill,
@@ -206,7 +206,7 @@ pub struct Container {
     pub source: String,
 }
 
-/// Reports CPU usage of the node.
+/// Reports resource usage of the node and of the run's containers on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
     /// URL of the Director.
@@ -220,6 +220,10 @@ pub struct Watch {
     /// Interval between samples, in seconds.
     #[serde(default = "default_sample_interval")]
     pub seconds: u64,
+    /// Roles of the containers to report, as in the label `com.atq.role`. Empty in orders of earlier versions: master and
+    /// workers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
 }
 
 /// Kills containers.
@@ -281,6 +285,7 @@ mod tests {
                 certificate,
                 run: run.clone(),
                 seconds: 2,
+                roles: vec!["worker".to_owned(), "wait".to_owned()],
             }),
             Order::Kill(Kill {
                 run,
@@ -315,7 +320,20 @@ mod tests {
         for (work, text) in old {
             let order = Order::from_json(work, text).unwrap();
             assert!(!order.to_json().contains("certificate"));
+            assert!(!order.to_json().contains("roles"));
         }
+    }
+
+    #[test]
+    fn an_earlier_carrier_ignores_the_roles() {
+        #[derive(Deserialize)]
+        struct EarlierWatch {
+            run: String,
+        }
+        let [.., watch, _] = orders();
+        assert_eq!(watch.work(), Work::Watch);
+        let read: EarlierWatch = serde_json::from_str(&watch.to_json()).unwrap();
+        assert_eq!(read.run, "a1b2c3");
     }
 
     #[test]

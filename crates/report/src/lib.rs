@@ -70,7 +70,9 @@ mod text;
 mod unpack;
 mod windows;
 
-pub use atq_api_spec::report::{Figures, Report};
+pub use atq_api_spec::report::{
+    ContainerFigures, ContainerPoint, ContainerSeries, Figures, Report,
+};
 pub use file::{FinishedFile, ResultFile};
 pub use tally::{Finished, Options, SourceSummary, Tally};
 pub use windows::{Extreme, Metric, Window, WindowResult, WindowResults};

@@ -17,7 +17,6 @@ pub mod bundles;
 mod cleanup;
 pub mod clock;
 pub mod control;
-pub mod cpu_usage;
 mod damaged;
 pub mod driver;
 pub mod events;
@@ -38,6 +37,7 @@ pub mod shared;
 pub mod steps;
 pub mod stop_and_delete;
 pub mod submit;
+pub mod usage;
 
 pub use control::RunControl;
 pub use settings::Settings;

@@ -1,10 +1,10 @@
 //! A run with its driver's resources: the definition, the state, and the recording of events.
 
 use super::control::RunControl;
-use super::cpu_usage::CpuUsageWatch;
 use super::interruption::StepError;
 use super::queue::{Claim, Slot};
 use super::shared::Shared;
+use super::usage::Sampling;
 use atq_engine::{Facts, Member, ResourceGuard, RunContext};
 use atq_retry::{Pauses, retry_with};
 use atq_store::{Store, StoreError, Stored};
@@ -36,8 +36,8 @@ pub struct Run {
     pub(super) claim: Option<Claim>,
     /// Guard of the engine's resources; dropped at `done`.
     pub(super) guard: Option<ResourceGuard>,
-    /// The sampling of CPU usage, while the test runs.
-    pub(super) watch: Option<CpuUsageWatch>,
+    /// The sampling of resource usage, from the first command or the test on.
+    pub(super) sampling: Option<Sampling>,
 }
 
 /// Drops the large fields of a queued definition: a thousand tasks may wait, and only running ones need these fields.
@@ -77,7 +77,7 @@ impl Run {
             state,
             control,
             workers,
-            watch: None,
+            sampling: None,
         }
     }
 

@@ -6,12 +6,13 @@
 //! - `failures`: failures and their latency; `losses`: unavailable Docker and lost sidecars; `images`: missing images;
 //!   `panics`: bugs in a driver; `sidecar_ports`: published ports;
 //! - `queueing`: several tasks; `limits`: timeout and lease of a client; `following`: streams of events and logs;
-//! - `delivery`: bundles; `results`: result files; `verdicts`: verdicts; `readiness`: probes;
+//! - `delivery`: bundles; `results`: result files; `container_metrics`: resource usage; `verdicts`: verdicts; `readiness`: probes;
 //! - `orphans`: a lost data directory; `retention`: removal of old data; `upgrade`: data of an earlier version;
 //! - `fault_injection`: one run, repeated with a fault at every point; `chaos`: random runs with random faults;
 //!   `sample`: the number of their cases that run.
 
 mod chaos;
+mod container_metrics;
 mod delivery;
 mod failures;
 mod fault_injection;

@@ -426,6 +426,18 @@ async fn carriers_upload_results_and_usage_with_the_tokens_of_their_errands() {
     .to_string();
     assert_eq!(send("POST", "load", &watch, &load).await, 204);
     assert_eq!(send("POST", "load", "wrong", &load).await, 403);
+    // A carrier of a later version, with numbers that are not plausible.
+    let later = json!({
+        "at": 1, "cpus": 4, "nodePercent": 50.0, "uptime": 1,
+        "containers": [{"id": container, "source": "worker.1", "percent": 100.0, "pids": 3,
+            "memory": 1000, "memoryLimit": u64::MAX, "received": 1u64 << 60, "sent": null, "read": 5}],
+    });
+    assert_eq!(send("POST", "load", &watch, &later.to_string()).await, 204);
+    for wrong in [json!(-1), json!("many"), json!(1.5), json!([1])] {
+        let mut load = later.clone();
+        load["containers"][0]["memory"] = wrong;
+        assert_eq!(send("POST", "load", &watch, &load.to_string()).await, 422);
+    }
     assert_eq!(send("PUT", "results/master.1", &own, "").await, 409);
     director
         .until("carried", |task| task["step"] == "collect")
@@ -459,4 +471,10 @@ async fn carriers_upload_results_and_usage_with_the_tokens_of_their_errands() {
         .unwrap()
         .unwrap();
     assert_eq!(usage.sources["worker.1"].busy.max, 25.0);
+    let report = director.get("/task/carried/report").await.json();
+    let worker = &report["containers"][0];
+    assert_eq!(worker["name"], "worker.1");
+    assert!(worker["memoryMax"].as_u64() > Some(0), "{worker}");
+    // No plausible number was reported.
+    assert!(worker.get("receivedBytes").is_none() && worker.get("sentBytes").is_none());
 }

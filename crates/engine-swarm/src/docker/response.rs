@@ -5,10 +5,11 @@ use super::request::NO_NODE;
 use crate::error::SwarmError;
 use crate::plan::Labels;
 use crate::port::{
-    Container, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service, SwarmTask,
-    TaskState, of_a_director,
+    Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service,
+    SwarmTask, TaskState, of_a_director, resource_usage,
 };
 use atq_engine::{JoinTokens, Machine};
+use atq_node_protocol::stats::ContainerStats;
 use atq_task::timestamp::Timestamp;
 use bollard::models::{
     self, ContainerStatus, EndpointPortConfig, EndpointPortConfigProtocolEnum, LocalNodeState,
@@ -49,28 +50,16 @@ pub(super) fn manager(info: models::SystemInfo) -> Result<Manager, SwarmError> {
     }
 }
 
-/// The relevant statistics of a container. A container that has ended has no CPUs.
-#[derive(Deserialize)]
-pub(super) struct StatsResponse {
-    cpu_stats: CpuResponse,
-}
-
-#[derive(Deserialize)]
-struct CpuResponse {
-    cpu_usage: models::ContainerCpuUsage,
-    #[serde(default)]
-    system_cpu_usage: u64,
-    #[serde(default)]
-    online_cpus: u32,
-}
-
-impl From<StatsResponse> for CpuUsage {
-    fn from(response: StatsResponse) -> Self {
+impl From<ContainerStats> for ContainerUsage {
+    fn from(response: ContainerStats) -> Self {
         let cpu = response.cpu_stats;
         Self {
-            used: cpu.cpu_usage.total_usage.unwrap_or_default(),
-            elapsed: cpu.system_cpu_usage,
-            processors: cpu.online_cpus,
+            cpu: CpuUsage {
+                used: cpu.cpu_usage.total_usage,
+                elapsed: cpu.system_cpu_usage,
+                processors: cpu.online_cpus,
+            },
+            usage: resource_usage(response.usage()),
         }
     }
 }

@@ -6,11 +6,12 @@ use super::task_lifecycle::FakeTask;
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use crate::port::{
-    Container, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm, SwarmTask, TaskState,
+    Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm,
+    SwarmTask, TaskState,
 };
 use crate::registry_problem::RegistryProblem;
 use async_trait::async_trait;
-use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
+use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, ResourceUsage};
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::time::Duration;
@@ -218,24 +219,10 @@ impl Swarm for FakeSwarm {
         })
     }
 
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
+    async fn stats(&self, container_id: &str) -> Result<ContainerUsage, SwarmError> {
         self.call("stats", container_id, |cluster, now| {
             let task = on_the_manager(cluster, now, container_id)?;
-            let nothing = CpuUsage {
-                used: 0,
-                elapsed: 0,
-                processors: 0,
-            };
-            if task.state(now) != TaskState::Running {
-                return Ok(nothing);
-            }
-            let age = now.saturating_duration_since(task.service.created);
-            let nanos = |processors: f64| age.mul_f64(processors).as_nanos() as u64;
-            Ok(CpuUsage {
-                used: nanos(task.service.script.cpus_used),
-                elapsed: nanos(CPUS.into()),
-                processors: CPUS,
-            })
+            Ok(usage_of(task, now))
         })
         .await
     }
@@ -286,6 +273,16 @@ impl Swarm for FakeSwarm {
 }
 
 impl FakeSwarm {
+    /// The resource usage of a container on any node, for a carrier there; `None` when there is no such container.
+    pub fn usage_of(&self, container_id: &str) -> Option<ContainerUsage> {
+        let usage = self.apply(|cluster, now| {
+            let own = |task: &&FakeTask| task.container_id() == container_id;
+            let task = cluster.tasks.iter().find(own);
+            Ok(task.map(|task| usage_of(task, now)))
+        });
+        usage.ok().flatten()
+    }
+
     /// The content of `/atq/results` for a carrier on the container's node.
     ///
     /// # Errors
@@ -299,6 +296,40 @@ impl FakeSwarm {
             })?;
             tar_of_results(task, now, RESULTS_TARGET)
         })
+    }
+}
+
+/// The resource usage of a container; nothing once it has ended.
+fn usage_of(task: &FakeTask, now: Instant) -> ContainerUsage {
+    if task.state(now) != TaskState::Running {
+        let cpu = CpuUsage {
+            used: 0,
+            elapsed: 0,
+            processors: 0,
+        };
+        let usage = ResourceUsage::default();
+        return ContainerUsage { cpu, usage };
+    }
+    let (script, age) = (
+        &task.service.script,
+        now.saturating_duration_since(task.service.created),
+    );
+    let nanos = |processors: f64| age.mul_f64(processors).as_nanos() as u64;
+    let moved = |at: usize| Some(script.traffic?[at] * age.as_secs());
+    ContainerUsage {
+        cpu: CpuUsage {
+            used: nanos(script.cpus_used),
+            elapsed: nanos(CPUS.into()),
+            processors: CPUS,
+        },
+        usage: ResourceUsage {
+            memory: Some(script.memory.0),
+            memory_limit: Some(script.memory.1),
+            received: moved(0),
+            sent: moved(1),
+            read: moved(2),
+            written: moved(3),
+        },
     }
 }
 

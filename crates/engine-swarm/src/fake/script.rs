@@ -38,6 +38,10 @@ pub(super) struct Script {
     pub results_hang: bool,
     /// Number of CPUs in use.
     pub cpus_used: f64,
+    /// Used memory, and its limit, in bytes.
+    pub memory: (u64, u64),
+    /// Bytes per second that are received, sent, read and written; `None`: Docker reports none.
+    pub traffic: Option<[u64; 4]>,
     /// Nodes on which a carrier fails, with the reported problem.
     pub fails_on: BTreeMap<String, String>,
     /// Number of services that have used the script.
@@ -60,6 +64,8 @@ impl Default for Script {
             last_results: Vec::new(),
             results_hang: false,
             cpus_used: 0.0,
+            memory: (16 << 20, 8 << 30),
+            traffic: None,
             fails_on: BTreeMap::new(),
             uses: 0,
         }
@@ -185,6 +191,16 @@ impl ImageScript<'_> {
     /// Uses this many CPUs; its node has four.
     pub fn uses_cpus(self, cpus: f64) -> Self {
         self.edit(|script| script.cpus_used = cpus)
+    }
+
+    /// Uses this much memory of a limit, in bytes.
+    pub fn uses_memory(self, used: u64, limit: u64) -> Self {
+        self.edit(|script| script.memory = (used, limit))
+    }
+
+    /// Receives, sends, reads and writes this many bytes per second.
+    pub fn transfers(self, bytes: [u64; 4]) -> Self {
+        self.edit(|script| script.traffic = Some(bytes))
     }
 
     /// Makes a carrier fail on this node: exit code 1, and `problem` in its report.

@@ -57,7 +57,7 @@ on_both!(
         a_killed_container_ends_at_once_whatever_its_grace_period,
         an_ended_container_is_unchanged_by_a_stop,
         results_can_be_read_after_the_end_and_leave_no_volume,
-        the_cpu_time_of_a_container_is_counted,
+        the_resource_usage_of_a_container_is_counted,
         a_creation_completes_although_the_caller_is_cancelled,
     }
     logs: {

@@ -263,16 +263,21 @@ pub async fn results_can_be_read_after_the_end_and_leave_no_volume(fixture: &Fix
     }
 }
 
-pub async fn the_cpu_time_of_a_container_is_counted(fixture: &Fixture) {
+pub async fn the_resource_usage_of_a_container_is_counted(fixture: &Fixture) {
     let plan = fixture.service("worker", Program::Sleep, None);
     fixture.swarm.create_service(&plan).await.unwrap();
     let task = fixture.running(1).await.remove(0);
     let id = task.container_id.unwrap();
-    let first = fixture.swarm.stats(&id).await.unwrap();
+    let stats = fixture.swarm.stats(&id).await.unwrap();
+    let first = stats.cpu;
     assert!(first.processors > 0, "{first:?}");
+    // A kernel without the memory controller reports none.
+    if let (Some(used), Some(limit)) = (stats.usage.memory, stats.usage.memory_limit) {
+        assert!(0 < used && used < limit, "{stats:?}");
+    }
     let later = fixture
         .wait("a later count", async || {
-            let now = fixture.swarm.stats(&id).await.unwrap();
+            let now = fixture.swarm.stats(&id).await.unwrap().cpu;
             let moved = now.elapsed > first.elapsed;
             moved.then_some(now).ok_or(format!("{now:?}"))
         })

@@ -106,6 +106,7 @@ const RESERVED: &[Reserved] = &[
             "atq_director::api",
             "atq_director::token_cli",
             "atq_director::tokens::wire",
+            "atq_run::steps::containers",
             "atq_run::steps::report",
             "atq_api_spec",
             "atq_cli",

@@ -2,6 +2,7 @@
 
 mod charts;
 mod comparison;
+mod containers;
 mod head;
 mod missing;
 mod number;
@@ -80,6 +81,7 @@ fn body(report: &Report) -> Markup {
         @if let Some(comparison) = &report.comparison { (comparison::total(comparison)) }
         @if report.total.samples > 0 { (figures(report)) }
         @if let Some(comparison) = &report.comparison { (comparison::labels(comparison)) }
+        @if !report.containers.is_empty() { (containers::section(&report.containers)) }
         (tables::sources(report))
     }
 }
@@ -107,6 +109,7 @@ fn contents(report: &Report) -> Markup {
         ("labels", "Labels", true),
         ("compared", "Labels compared", report.comparison.is_some()),
         ("workers", "Workers", !report.workers.is_empty()),
+        ("containers", "Containers", !report.containers.is_empty()),
         ("sources", "Sources and notes", true),
     ];
     html! {

@@ -9,7 +9,7 @@ use super::number::{self, NONE, bytes, count, duration, fixed, short};
 use super::tables::scroll;
 
 /// Maximum number of rows; longer lists are thinned out.
-const MAX_ROWS: usize = 1500;
+pub(super) const MAX_ROWS: usize = 1500;
 
 const COLUMNS: [(usize, &str); 12] = [
     (1, "Samples"),
@@ -67,7 +67,7 @@ fn row(point: &SeriesPoint, span: Span) -> Markup {
     }
 }
 
-fn moment(at: u64) -> String {
+pub(super) fn moment(at: u64) -> String {
     match number::moment(at) {
         Some(moment) if at.is_multiple_of(1000) => number::date_time(moment),
         Some(moment) => format!("{}.{:03}", number::date_time(moment), at % 1000),

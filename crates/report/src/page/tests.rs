@@ -51,6 +51,32 @@ fn point(second: u64, samples: u64) -> SeriesPoint {
     }
 }
 
+fn container(name: &str, scale: u64) -> ContainerFigures {
+    let point = |second: u64| ContainerPoint {
+        at: 1_795_255_200_000 + second * 1000,
+        cpu: Some(0.25 * (second + scale) as f64),
+        memory: (second != 2).then_some(((100 + second) * scale) << 20),
+    };
+    ContainerFigures {
+        name: name.to_owned(),
+        id: "4f1d2c3b4a59".to_owned(),
+        node: "x2ykn1gd4qsa".to_owned(),
+        cpu_mean: Some(0.5),
+        cpu_max: Some(1.25),
+        cpu_limit: Some(2.0),
+        memory_max: Some((103 * scale) << 20),
+        memory_limit: Some(212 << 20),
+        received_bytes: Some(4096),
+        sent_bytes: Some(100),
+        read_bytes: None,
+        written_bytes: Some(0),
+        series: ContainerSeries {
+            interval: 2.0,
+            points: vec![point(0), point(2), point(4)],
+        },
+    }
+}
+
 /// A report with content in every part.
 fn small() -> Report {
     Report {
@@ -82,6 +108,7 @@ fn small() -> Report {
             points: vec![point(0, 4), point(1, 0), point(2, 8), point(3, 4)],
             missing: Vec::new(),
         },
+        containers: vec![container("worker.1", 1), container("master.1", 2)],
         notes: vec!["a note".to_owned()],
         judgement: Some(Judgement {
             verdict: Verdict::Fail,
@@ -123,9 +150,11 @@ fn with_text(text: &str) -> Report {
         &mut report.workers[0].name,
         &mut report.errors[0].code,
         &mut report.notes[0],
+        &mut report.containers[0].name,
     ] {
         text.clone_into(place);
     }
+    text.clone_into(&mut report.containers[0].node);
     text.clone_into(&mut report.sources[0].format);
     text.clone_into(&mut report.errors[0].message);
     report.started_at = Some(text.to_owned());
@@ -426,7 +455,7 @@ fn missing_data_is_explained() {
 fn charts_and_tables_are_accessible() {
     let page = Html::parse_document(&html(&compared()));
     let charts = page.select(&selector("svg[role=img]")).count();
-    assert_eq!(charts, 5);
+    assert_eq!(charts, 7);
     for svg in page.select(&selector("svg[role=img]")) {
         for id in svg.attr("aria-labelledby").unwrap().split(' ') {
             let named = selector(&format!("#{id}"));
@@ -468,6 +497,7 @@ fn legends_refer_to_the_right_columns() {
                 "errors" => "Errors /s",
                 "active" => "Active",
                 "response time" => "Milliseconds",
+                // The names of containers.
                 percentile => percentile,
             };
             assert_eq!(headings[column], expected, "{name}");
@@ -482,6 +512,76 @@ fn the_chart_of_response_times_matches_its_snapshot() {
         .select(&selector("#times-chart svg[role=img]"))
         .next()
         .unwrap();
+    insta::assert_snapshot!(chart.html().replace("><", ">\n<"));
+}
+
+#[test]
+fn containers_are_in_a_table() {
+    let page = Html::parse_document(&html(&small()));
+    assert_eq!(
+        texts(&page, "#containers table.wide tbody tr:nth-child(1) > *"),
+        [
+            "worker.1",
+            "x2ykn1gd4qsa",
+            "0.5",
+            "1.25",
+            "2",
+            "62.5",
+            "103.0 MiB",
+            "212.0 MiB",
+            "48.6",
+            "4.0 KiB",
+            "100 B",
+            "–",
+            "0 B",
+        ]
+    );
+    // A container at its limit is emphasised.
+    assert_eq!(texts(&page, "#containers td.e"), ["97.2"]);
+    assert_eq!(
+        texts(&page, "#memory-table tbody tr:nth-child(2) > *"),
+        ["2026-11-21 10:00:02", "–", "–"]
+    );
+}
+
+#[test]
+fn a_report_without_containers_has_no_section_for_them() {
+    let mut report = small();
+    report.containers.clear();
+    let text = html(&report);
+    assert!(!text.contains("#containers") && !text.contains("cpu-chart"));
+    // Containers are shown also without samples.
+    let report = Report {
+        containers: vec![container("worker.1", 1)],
+        ..Report::default()
+    };
+    let page = Html::parse_document(&html(&report));
+    assert!(page.errors.is_empty(), "{:?}", page.errors);
+    assert_eq!(page.select(&selector("svg[role=img]")).count(), 2);
+}
+
+#[test]
+fn of_many_containers_those_with_the_highest_usage_are_in_the_charts() {
+    let mut report = small();
+    report.containers = (1..=1000)
+        .map(|n| {
+            let mut one = container(&format!("worker.{n}"), 1);
+            one.cpu_max = Some(n as f64 / 1000.0);
+            one
+        })
+        .collect();
+    let text = html(&report);
+    assert!(text.len() < 2_000_000, "{}", text.len());
+    let page = Html::parse_document(&text);
+    let lines = texts(&page, "#cpu-chart .legend [data-column]");
+    let highest: Vec<String> = (995..=1000).map(|n| format!("worker.{n}")).collect();
+    assert_eq!(lines, highest);
+}
+
+#[test]
+fn the_chart_of_cpu_usage_matches_its_snapshot() {
+    let page = Html::parse_document(&html(&small()));
+    let chart = page.select(&selector("#cpu-chart")).next().unwrap();
     insta::assert_snapshot!(chart.html().replace("><", ">\n<"));
 }
 
@@ -518,6 +618,11 @@ fn non_finite_numbers_are_handled() {
         report.series.interval = value;
         report.series.points[0].p99 = value;
         report.series.points[1].at = u64::MAX;
+        let container = &mut report.containers[0];
+        (container.cpu_max, container.cpu_limit) = (Some(value), Some(value));
+        container.series.interval = value;
+        container.series.points[0].cpu = Some(value);
+        container.series.points[1].at = u64::MAX;
         let text = html(&report);
         let page = Html::parse_document(&text);
         assert!(page.errors.is_empty(), "{:?}", page.errors);

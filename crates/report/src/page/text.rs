@@ -27,6 +27,12 @@ pub(super) fn name(text: &str, of: usize) -> Markup {
     }
 }
 
+/// A name for a narrow place.
+pub(super) fn short(text: &str) -> String {
+    let clean = visible(text);
+    shortened(&clean, SHOWN_CHARS / 4).unwrap_or(clean)
+}
+
 /// An untrusted sentence, which may be longer than a name.
 pub(super) fn sentence(text: &str) -> Markup {
     let clean = visible(text);

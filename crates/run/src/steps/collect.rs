@@ -33,7 +33,7 @@ const MAX_CONCURRENT_LOGS: usize = 8;
 /// # Errors
 /// When skipping grace periods is newly requested; the step is then repeated.
 pub async fn collect(run: &mut Run) -> StepResult {
-    run.keep_cpu_usage().await;
+    run.keep_usage().await;
     shutdown::stop_test(run).await?;
     Ok(keep_all(run, LOG_TIMEOUT).await)
 }

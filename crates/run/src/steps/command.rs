@@ -44,7 +44,11 @@ pub async fn wait_for_end(
     let mut status = "it was not started".to_owned();
     let mut last = None;
     loop {
-        let members = members_of_run(run, deadline).await?.unwrap_or_default();
+        let members = members_of_run(run, deadline).await?;
+        if let Some(members) = &members {
+            run.sample_usage(members);
+        }
+        let members = members.unwrap_or_default();
         if let Some(member) = of_group(&members, Some(group)).into_iter().next() {
             if member.has_ended() {
                 return Ok(CommandEnd::Exited(Box::new(member)));

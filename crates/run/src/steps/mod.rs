@@ -3,6 +3,7 @@
 
 mod collect;
 mod command;
+mod containers;
 mod delay;
 mod master;
 mod readiness;

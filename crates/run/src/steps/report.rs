@@ -2,21 +2,17 @@
 //!
 //! The step can be repeated: after a restart the results are read again, and the new report replaces the earlier one.
 
-use super::shutdown;
+use super::{containers, shutdown};
 use crate::control::RunControl;
-use crate::cpu_usage::requires_cpu_usage;
 use crate::interruption::StepResult;
 use crate::run::Run;
+use crate::usage::{MIN_SAMPLED_DURATION, requires_cpu_usage};
 use atq_engine::{Role, Source};
 use atq_evidence::cpu_usage::{BUSY_PERCENT, Busy, CpuUsage};
 use atq_report::{Figures, Report};
 use atq_task::event::Event;
 use atq_task::rules::{Inputs, LoadGenerators, Measured, evaluate};
 use atq_task::verdict::Judgement;
-use std::time::Duration;
-
-/// A shorter test may end before its CPU usage was sampled twice.
-const MIN_SAMPLED_DURATION: Duration = Duration::from_secs(15);
 
 /// Messages that Locust logs when its CPU is saturated.
 const LOCUST_CPU_WARNINGS: [&str; 2] = [
@@ -56,6 +52,7 @@ pub async fn report(run: &mut Run) -> StepResult {
 
 async fn evaluated(run: &Run, mut report: Report, measured: &Measured) -> Event {
     let generators = load_generators(run, &mut report).await;
+    containers::add(run, &mut report).await;
     let judgement = judgement(run, measured, &generators);
     let (name, suffix) = (&run.spec.name, &run.state.run);
     let kept = run.shared.evidence.keep_report(&report, name, suffix).await;

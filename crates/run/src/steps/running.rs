@@ -30,7 +30,7 @@ pub async fn running(run: &mut Run) -> StepResult {
                 let workers = of_group(&members, run.state.worker.as_deref());
                 let masters = of_group(&members, run.state.master.as_deref());
                 run.update_workers(&workers);
-                run.watch_cpu_usage(&members);
+                run.sample_test_usage(&members);
                 if let Some(lost) = newly_lost(run, &workers) {
                     return Ok(lost);
                 }

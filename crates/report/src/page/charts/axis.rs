@@ -54,6 +54,23 @@ pub(super) fn millis(largest: f64) -> Values {
     })
 }
 
+/// An axis of bytes, labelled in units with powers of 1024.
+pub(super) fn bytes(largest: f64) -> Values {
+    const UNITS: [(f64, &str); 4] = [
+        (1_099_511_627_776.0, "TiB"),
+        (1_073_741_824.0, "GiB"),
+        (1_048_576.0, "MiB"),
+        (1024.0, "KiB"),
+    ];
+    let fits = |(size, _): &(f64, &str)| largest >= size * 2.0;
+    let (size, unit) = UNITS.into_iter().find(fits).unwrap_or((1024.0, "KiB"));
+    let mut axis = values(largest / size, |value, decimals| {
+        format!("{} {unit}", fixed(value, decimals))
+    });
+    axis.top *= size;
+    axis
+}
+
 /// The smallest of 1, 2, 5 times a power of ten that is at least `step`.
 fn nice(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
@@ -183,6 +200,28 @@ mod tests {
             assert_eq!(labels(&millis(largest).ticks), expected, "{largest}");
         }
         assert!((millis(9000.0).top - 10_000.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn bytes_have_ticks_at_round_steps() {
+        for (largest, expected) in [
+            (
+                350.0 * 1_048_576.0,
+                vec!["0 MiB", "100 MiB", "200 MiB", "300 MiB", "400 MiB"],
+            ),
+            (
+                1.5 * 1_073_741_824.0,
+                vec!["0 MiB", "500 MiB", "1,000 MiB", "1,500 MiB", "2,000 MiB"],
+            ),
+            (
+                4.0 * 1_073_741_824.0,
+                vec!["0 GiB", "1 GiB", "2 GiB", "3 GiB", "4 GiB"],
+            ),
+            (0.0, vec!["0.0 KiB", "0.5 KiB", "1.0 KiB"]),
+        ] {
+            assert_eq!(labels(&bytes(largest).ticks), expected, "{largest}");
+        }
+        assert!((bytes(3e9).top - 3.0 * 1_073_741_824.0).abs() < 1.0);
     }
 
     #[test]

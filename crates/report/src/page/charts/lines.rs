@@ -1,12 +1,13 @@
 //! Lines of a chart.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use maud::{Markup, html};
 
 /// A line, or an area below it.
 pub(super) struct Line {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     /// CSS class for colour and dashes.
     pub(super) class: &'static str,
     /// Column of the table with the data, from zero.
@@ -112,7 +113,7 @@ mod tests {
         #[allow(clippy::cast_precision_loss)]
         let points = points.map(|(n, y)| (n as f64 / 10.0, *y)).collect();
         Line {
-            name: "p50",
+            name: "p50".into(),
             class: "p50",
             column: 0,
             unit: "",

@@ -3,6 +3,7 @@
 
 pub(super) mod axis;
 pub(super) mod bars;
+pub(super) mod containers;
 mod lines;
 pub(super) mod percentiles;
 pub(super) mod series;

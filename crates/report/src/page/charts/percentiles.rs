@@ -18,7 +18,7 @@ pub(in super::super) fn curve(report: &Report) -> Markup {
         (x, Some(point.millis / y.top))
     };
     let line = Line {
-        name: "response time",
+        name: "response time".into(),
         class: "p50",
         column: 1,
         unit: " ms",

@@ -4,7 +4,7 @@ use atq_api_spec::report::{Series, SeriesPoint};
 use maud::Markup;
 
 use super::Chart;
-use super::axis::{self, Values};
+use super::axis::{self, Tick, Values};
 use super::lines::Line;
 use crate::page::number::{self, fixed, millis};
 
@@ -31,12 +31,22 @@ pub(in super::super) struct Span {
 impl Span {
     /// The span of a series; `None` if it has no points.
     pub(in super::super) fn of(series: &Series) -> Option<Self> {
-        let from = series.points.iter().map(|point| point.at).min()?;
-        let last = series.points.iter().map(|point| point.at).max()?;
-        let interval = if series.interval.is_finite() && series.interval > 0.0 {
-            series.interval
-        } else {
-            1.0
+        Self::between(series.points.iter().map(|point| point.at), series.interval)
+    }
+
+    /// The span of intervals with these starts and this length in seconds; `None` without intervals.
+    pub(in super::super) fn between(
+        starts: impl Iterator<Item = u64>,
+        interval: f64,
+    ) -> Option<Self> {
+        let bounds = starts.fold(None, |bounds: Option<(u64, u64)>, at| {
+            let (from, last) = bounds.unwrap_or((at, at));
+            Some((from.min(at), last.max(at)))
+        });
+        let (from, last) = bounds?;
+        let interval = match interval.is_finite() && interval > 0.0 {
+            true => interval,
+            false => 1.0,
         };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let to = last.saturating_add((interval * 1000.0).ceil() as u64);
@@ -44,9 +54,14 @@ impl Span {
     }
 
     /// Position of the middle of a point's interval, from 0 to 1.
-    #[allow(clippy::cast_precision_loss)]
     pub(in super::super) fn middle(self, point: &SeriesPoint) -> f64 {
-        let after = point.at.saturating_sub(self.from) as f64 + self.interval * 500.0;
+        self.middle_of(point.at)
+    }
+
+    /// Position of the middle of the interval with this start, from 0 to 1.
+    #[allow(clippy::cast_precision_loss)]
+    pub(in super::super) fn middle_of(self, at: u64) -> f64 {
+        let after = at.saturating_sub(self.from) as f64 + self.interval * 500.0;
         (after / self.to.saturating_sub(self.from).max(1) as f64).clamp(0.0, 1.0)
     }
 
@@ -57,13 +72,18 @@ impl Span {
     }
 
     /// The caption of the time axis, with the date, which the ticks omit.
-    fn caption(self) -> String {
+    pub(super) fn caption(self) -> String {
         let day = |at| number::moment(at).map(|moment| moment.date().to_string());
         match (day(self.from), day(self.to)) {
             (Some(from), Some(to)) if from == to => format!("Time in UTC, {from}"),
             (Some(from), Some(to)) => format!("Time in UTC, {from} to {to}"),
             _ => "Time in UTC".to_owned(),
         }
+    }
+
+    /// The ticks of the time axis.
+    pub(super) fn ticks(self) -> Vec<Tick> {
+        axis::moments(self.from, self.to)
     }
 }
 
@@ -86,7 +106,7 @@ pub(in super::super) fn response_times(series: &Series, span: Span) -> Markup {
         let known = |p: &SeriesPoint| p.samples > 0 && pick(p).is_finite();
         let value = |p: &SeriesPoint| known(p).then(|| pick(p) / y.top);
         Line {
-            name,
+            name: name.into(),
             class,
             column,
             unit: " ms",
@@ -131,7 +151,7 @@ fn rate(
     });
     let text = |value| format!("{} per second", number::short(value));
     let line = Line {
-        name,
+        name: name.into(),
         class,
         column,
         unit: "/s",
@@ -153,7 +173,7 @@ pub(in super::super) fn active(series: &Series, span: Span) -> Markup {
     let known = series.points.iter().filter_map(|point| point.active);
     let y = axis::values(known.fold(0.0, f64::max), fixed);
     let line = Line {
-        name: "active",
+        name: "active".into(),
         class: "active",
         column: column::ACTIVE,
         unit: "",
@@ -180,7 +200,7 @@ fn over_time(span: Span, y: Values, lines: Vec<Line>) -> Chart<'static> {
     Chart {
         table: "series-table",
         x_caption: span.caption(),
-        x_ticks: axis::moments(span.from, span.to),
+        x_ticks: span.ticks(),
         y_ticks: y.ticks,
         lines,
         ..Chart::default()

@@ -1,14 +1,14 @@
-//! Samples the CPU usage of a run's load generators during its test: containers on the manager's node through
-//! Docker's statistics, those on other nodes through a carrier on each. Failures do not affect the run.
+//! Samples the resource usage of a run's containers: those on the manager's node through Docker's statistics, those on other
+//! nodes through a carrier on each. Failures do not affect the run.
 
 mod host;
 mod other_nodes;
 
 use crate::carrier_endpoint::WatchedRun;
 use crate::core::Core;
-use crate::port::CpuUsage;
+use crate::port::{ContainerUsage, CpuUsage};
 use async_trait::async_trait;
-use atq_engine::{Facts, Target, Targets, UsageSink, UsageWatch};
+use atq_engine::{ContainerSample, CpuInterval, Facts, Target, Targets, UsageSink, UsageWatch};
 use futures_util::{StreamExt, stream};
 use host::HostTime;
 use other_nodes::NodeWatchers;
@@ -53,8 +53,7 @@ pub(crate) fn watch(
     targets: Targets,
     sink: Arc<dyn UsageSink>,
 ) -> Box<dyn UsageWatch> {
-    let limits = [&run.spec.worker, &run.spec.master].map(|one| one.resources.limits.processors());
-    let watched = WatchedRun::new(limits, Arc::clone(&sink), Arc::clone(&targets));
+    let watched = WatchedRun::new(Arc::clone(&sink), Arc::clone(&targets));
     core.ingest.watch(&run.state.run, watched);
     let watchers = NodeWatchers::new(run, core.carrier_secret(run));
     let work = sample_forever(Arc::clone(core), sink, targets, watchers.clone());
@@ -79,9 +78,8 @@ async fn sample_forever(
             Err(_) => sleep(SAMPLE_INTERVAL).await,
         }
     };
-    let elsewhere = watchers.start(&core, &manager, &targets);
     tokio::join!(
-        elsewhere,
+        watchers.follow(&core, &manager, &targets),
         sample_own(&core, &*sink, &targets, &manager.node_id)
     );
 }
@@ -98,15 +96,17 @@ async fn sample_own(core: &Core, sink: &dyn UsageSink, targets: &Targets, own: &
         let now = sample(core, wanted).await;
         let is_here = now
             .values()
-            .any(|(_, usage)| host.is_some_and(|host| host.is_of(usage)));
+            .any(|(_, usage)| host.is_some_and(|host| host.is_of(&usage.cpu)));
         for (container, (target, usage)) in &now {
-            if let Some((_, earlier)) = before.get(container)
-                && let Some((used, seconds)) = since(earlier, usage)
-            {
-                let all = f64::from(usage.processors);
-                let may = target.limit.map_or(all, |limit| limit.min(all));
-                sink.container(target.source, own, used, may, seconds);
-            }
+            let earlier = before.get(container);
+            let cpu = earlier.and_then(|(_, earlier): &(Target, ContainerUsage)| {
+                since(&earlier.cpu, &usage.cpu, target.limit)
+            });
+            sink.container(&ContainerSample {
+                target,
+                cpu,
+                usage: usage.usage,
+            });
         }
         if let (true, Some(earlier), Some(host)) = (is_here, host_before, host)
             && let Some((percent, seconds)) = host.since(earlier)
@@ -120,23 +120,24 @@ async fn sample_own(core: &Core, sink: &dyn UsageSink, targets: &Targets, own: &
 }
 
 /// One sample by container, because the container of a replica may change.
-async fn sample(core: &Core, targets: Vec<Target>) -> BTreeMap<String, (Target, CpuUsage)> {
+async fn sample(core: &Core, targets: Vec<Target>) -> BTreeMap<String, (Target, ContainerUsage)> {
     let each = stream::iter(targets).map(async |target: Target| {
         let usage = core.swarm.stats(&target.container).await.ok()?;
         // A container that has ended has no usage.
-        (usage.processors > 0).then(|| (target.container.clone(), (target, usage)))
+        (usage.cpu.processors > 0).then(|| (target.container.clone(), (target, usage)))
     });
     let all = each.buffer_unordered(CONCURRENCY).collect::<Vec<_>>().await;
     all.into_iter().flatten().collect()
 }
 
-/// Mean number of CPUs used, and the length of the interval in seconds.
-fn since(earlier: &CpuUsage, now: &CpuUsage) -> Option<(f64, f64)> {
+/// The CPU usage between two samples of a container with this CPU limit.
+fn since(earlier: &CpuUsage, now: &CpuUsage, limit: Option<f64>) -> Option<CpuInterval> {
     let elapsed = now.elapsed.checked_sub(earlier.elapsed)?;
     let used = now.used.checked_sub(earlier.used)?;
-    let processors = f64::from(now.processors);
-    (elapsed > 0).then(|| {
-        let share = used as f64 / elapsed as f64;
-        (share * processors, elapsed as f64 / 1e9 / processors)
+    let all = f64::from(now.processors);
+    (elapsed > 0).then(|| CpuInterval {
+        used: used as f64 / elapsed as f64 * all,
+        processors: limit.map_or(all, |limit| limit.min(all)),
+        seconds: elapsed as f64 / 1e9 / all,
     })
 }
