@@ -2,7 +2,7 @@
 //!
 //! - [`task`]: [`TaskPayload`](task::TaskPayload) is a definition, [`Task`](task::Task) a task as responses show it;
 //! - [`service`]: the objects of a service in a definition;
-//! - [`bundle`], [`report`], [`manifest`], [`swarm`], [`health`]: responses; [`token`]: tokens of clients;
+//! - [`bundle`], [`report`], [`live`], [`manifest`], [`swarm`], [`health`]: responses; [`token`]: tokens of clients;
 //!   [`error`]: the body of every error.
 //!
 //! `api-spec/openapi.json` is generated from these types. The crate depends on `serde` and `utoipa` only, so that every
@@ -14,6 +14,7 @@
 pub mod bundle;
 pub mod error;
 pub mod health;
+pub mod live;
 pub mod manifest;
 pub mod report;
 pub mod service;

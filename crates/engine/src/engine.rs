@@ -2,8 +2,8 @@
 
 use crate::{
     Deadline, EngineError, Facts, ImageDigests, JoinTokens, LogLines, LogQuery, Member, Node,
-    Owned, Resolver, ResultsReceiver, Role, RunContext, Source, Status, StepError, StepResult,
-    Targets, UsageSink, UsageWatch,
+    NotFollowed, Owned, Resolver, ResultsFollow, ResultsReceiver, ResultsSink, Role, RunContext,
+    Source, Status, StepError, StepResult, Targets, UsageSink, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::FailureCode;
@@ -138,6 +138,21 @@ pub trait Engine: Send + Sync + 'static {
         wanted: Vec<Member>,
         receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError>;
+
+    /// Passes the bytes that these containers append to their result files to `sink`, from the beginning of each file or
+    /// from where `sink` resumes it.
+    fn follow_results(
+        &self,
+        run: Facts<'_>,
+        members: Vec<Member>,
+        sink: Arc<dyn ResultsSink>,
+    ) -> Box<dyn ResultsFollow> {
+        let _ = run;
+        let sources: Vec<Source> = members.iter().map(|member| member.source).collect();
+        let problem = format!("{} does not pass results during a run", self.name());
+        sink.problem(&sources, problem);
+        Box::new(NotFollowed)
+    }
 
     /// Samples the resource usage of the containers in `targets`, and the CPU usage of their nodes. Sampling starts with the
     /// first target.

@@ -52,7 +52,9 @@ pub use member::{Member, Phase, Source};
 pub use node::{JoinTokens, Node, Owned, RefusedRequest, Status};
 pub use observer::EngineObserver;
 pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
-pub use results::{ResultsReceiver, Stop, Tar};
+pub use results::{
+    Append, Appended, NotFollowed, Received, ResultsFollow, ResultsReceiver, ResultsSink, Stop, Tar,
+};
 pub use role::Role;
 pub use run_context::{Facts, RunContext, StepError, StepResult};
 pub use usage::{

@@ -1,4 +1,4 @@
-//! The receiver of results.
+//! The receivers of results: complete ones at the end of a run, and those of a running test.
 
 use crate::Source;
 use async_trait::async_trait;
@@ -50,4 +50,72 @@ pub trait ResultsReceiver: Send + Sync {
     /// # Errors
     /// When they cannot be stored at all.
     async fn take(&self, source: Source, tar: Tar) -> Result<Option<Stop>, String>;
+}
+
+/// Bytes that a container appended to a result file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The container.
+    pub source: Source,
+    /// Path of the file in its results.
+    pub path: String,
+    /// Number of times that the file was truncated or replaced before.
+    pub generation: u64,
+    /// Position of the first byte in the file.
+    pub offset: u64,
+    /// The bytes; may be empty for a new generation.
+    pub bytes: Bytes,
+}
+
+/// The part of a result file that was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// Number of times that the file was truncated or replaced.
+    pub generation: u64,
+    /// Number of bytes of this generation.
+    pub bytes: u64,
+}
+
+/// The outcome of [`ResultsSink::append`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Append {
+    /// The bytes are stored and counted.
+    Accepted,
+    /// The bytes do not continue the received part, which ends here: nothing was stored.
+    ResumeAt(Received),
+    /// No more bytes of this file are accepted, for example because a limit was reached.
+    Ignored,
+}
+
+/// Receives the result files of a running test as they grow.
+#[async_trait]
+pub trait ResultsSink: Send + Sync {
+    /// Stores and counts bytes. Calls for one file must be sequential; returns only when the bytes are on the disk.
+    ///
+    /// # Errors
+    /// When the bytes cannot be stored; they may be sent again.
+    async fn append(&self, appended: Appended) -> Result<Append, String>;
+
+    /// All appended bytes of these containers up to this moment were passed.
+    fn up_to_date(&self, sources: &[Source]);
+
+    /// The reason why the files of these containers are not followed at the moment.
+    fn problem(&self, sources: &[Source], problem: String);
+}
+
+/// The following of the result files of a run. Dropping it ends the following; [`ResultsFollow::end`] also removes its
+/// objects.
+#[async_trait]
+pub trait ResultsFollow: Send + Sync {
+    /// Ends the following and removes its objects.
+    async fn end(&self);
+}
+
+/// Follows nothing.
+#[derive(Debug)]
+pub struct NotFollowed;
+
+#[async_trait]
+impl ResultsFollow for NotFollowed {
+    async fn end(&self) {}
 }

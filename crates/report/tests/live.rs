@@ -1,7 +1,8 @@
 //! Files that grow: the figures during a run, and at its end.
 #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
-use atq_report::live::{LastWindow, Live, Snapshot, SourceState};
+use atq_api_spec::live::{LiveFigures, SourceState};
+use atq_report::live::{LastWindow, Live};
 use atq_report::{Metric, Options, Report, Tally, Window};
 use proptest::prelude::*;
 use std::fmt::Write as _;
@@ -90,7 +91,7 @@ fn report(files: &[File]) -> Report {
 
 /// The figures of the last snapshot must be those of the report.
 #[track_caller]
-fn assert_equal(snapshot: &Snapshot, report: &Report) {
+fn assert_equal(snapshot: &LiveFigures, report: &Report) {
     assert_eq!(snapshot.total, report.total);
     assert_eq!(snapshot.series, report.series);
     if snapshot.labels_left_out == 0 {

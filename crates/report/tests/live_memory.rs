@@ -1,7 +1,8 @@
 //! Memory and time of figures during a run.
 #![allow(clippy::unwrap_used)]
 
-use atq_report::live::{Live, SourceState};
+use atq_api_spec::live::SourceState;
+use atq_report::live::Live;
 use std::fmt::Write as _;
 use std::time::Instant;
 

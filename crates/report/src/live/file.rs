@@ -7,7 +7,7 @@ use crate::fingerprint::Fingerprint;
 use crate::format::Format;
 use crate::summary::History;
 use crate::windows::Window;
-use serde::Serialize;
+use atq_api_spec::live::SourceState;
 
 const SECOND: u64 = 1_000_000;
 /// Samples that end later than this after the current time have a wrong time.
@@ -18,25 +18,6 @@ const UNKNOWN_DELAY: u64 = 60 * SECOND;
 const INTERVAL_DELAY: u64 = 3 * SECOND;
 /// Points over time that end this long before the newest sample are compacted.
 const ACTIVE_POINTS: u64 = 30 * SECOND;
-
-/// How a file is read during a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum SourceState {
-    /// The format is not known yet.
-    Waiting,
-    /// Its samples or intervals are read while it grows.
-    Reading,
-    /// The format has figures at the end of a test only.
-    AtTheEnd,
-    /// It is not a result file, or cannot be read.
-    Skipped,
-    /// Its container is lost; its samples so far are counted.
-    Lost,
-    /// It is complete.
-    Ended,
-}
 
 /// A file that grows.
 #[derive(Debug)]

@@ -8,7 +8,7 @@
 //!   the file contains at the end.
 //! - The samples of a [lost](Live::lost) file are kept.
 //! - Formats that tools write at the end of a test, or rewrite during it, are not live
-//!   ([`SourceState::AtTheEnd`]): summaries, JSON documents.
+//!   ([`SourceState::AtTheEnd`](atq_api_spec::live::SourceState::AtTheEnd)): summaries, JSON documents.
 //! - A file that is not a result file is listed with the reason, and the rest of it is not examined.
 //!
 //! The latest seconds of a file are those before its newest samples, because tools write in blocks, and clocks of
@@ -34,13 +34,13 @@ mod series;
 mod snapshot;
 mod window;
 
-pub use file::SourceState;
 pub(crate) use recent::Recent;
-pub use snapshot::{CodeCount, LiveFigures, LiveSource, MAX_LABELS, Snapshot};
+pub use snapshot::MAX_LABELS;
 pub use window::LastWindow;
 
 use crate::tally::container;
 use crate::windows::Window;
+use atq_api_spec::live::LiveFigures;
 use atq_api_spec::report::Series;
 use file::LiveFile;
 use select::{is_of_master, select};
@@ -109,7 +109,7 @@ impl Live {
 
     /// The figures so far. `read_until` is the time up to which all files were read, in milliseconds since 1970: the
     /// current time, or less if bytes are delayed.
-    pub fn snapshot(&mut self, read_until: u64) -> Snapshot {
+    pub fn snapshot(&mut self, read_until: u64) -> LiveFigures {
         let at = read_until.saturating_mul(MILLI);
         self.observe(at);
         let selection = select(&self.files);

@@ -1,6 +1,6 @@
 //! The figures at a moment of a run, as a value to be serialised.
 
-use super::file::{LiveFile, SourceState};
+use super::file::LiveFile;
 use super::recent::{Ring, SECONDS};
 use super::select::{Named, Selection};
 use crate::histogram::to_f64;
@@ -8,8 +8,8 @@ use crate::sample::{Sums, Unknown, figures, together};
 use crate::samples::{Samples, series_missing};
 use crate::summary::{self, History};
 use crate::windows::{Buckets, Content};
+use atq_api_spec::live::{CodeCount, LiveFigures, LiveGroup, LiveSource, SourceState};
 use atq_api_spec::report::{Figures, Series, SeriesPoint};
-use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,114 +23,15 @@ const MAX_SOURCES: usize = 200;
 const MAX_CODES: usize = 50;
 const SECOND: u64 = 1_000_000;
 
-/// The figures at a moment of a run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Snapshot {
-    /// The time up to which all files were read, in milliseconds since the Unix epoch.
-    pub at: u64,
-    /// End of the newest sample, in milliseconds since the Unix epoch; absent without samples with times.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub newest: Option<u64>,
-    /// True if these are the tool's own figures of intervals, not of samples.
-    pub is_summarised: bool,
-    /// Figures of all samples since the start.
-    pub total: Figures,
-    /// Figures of the latest seconds. `throughput` is the rate.
-    pub last: Figures,
-    /// Length of `last` in seconds: less than 10 at the beginning of a run.
-    pub last_seconds: u64,
-    /// Active users of all workers; absent if the tool does not report them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub active: Option<f64>,
-    /// The labels with the highest rates.
-    pub labels: Vec<LiveFigures>,
-    /// Number of other labels.
-    pub labels_left_out: usize,
-    /// The workers, sorted by name, if the files identify them.
-    pub workers: Vec<LiveFigures>,
-    /// Number of other workers.
-    pub workers_left_out: usize,
-    /// The most frequent response codes of all requests.
-    pub codes: Vec<CodeCount>,
-    /// Figures over time since the start.
-    pub series: Series,
-    /// The files.
-    pub sources: Vec<LiveSource>,
-    /// Number of other files.
-    pub sources_left_out: usize,
-    /// Reasons why the figures cannot be trusted.
-    pub doubts: Vec<String>,
-    /// Notes that do not affect the trust in the figures.
-    pub notes: Vec<String>,
-}
-
-/// Figures of a label or worker.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LiveFigures {
-    /// Name of the label or of the worker.
-    pub name: String,
-    /// Figures since the start.
-    pub total: Figures,
-    /// Figures of the latest seconds.
-    pub last: Figures,
-}
-
-/// Requests with a response code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CodeCount {
-    /// Response code, or the tool's name of the error.
-    pub code: String,
-    /// Number of requests.
-    pub count: u64,
-}
-
-/// A file.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LiveSource {
-    /// The container and the path in its `/atq/results`.
-    pub path: String,
-    /// Format as in the report; empty if unknown.
-    pub format: String,
-    /// How it is read.
-    pub state: SourceState,
-    /// Number of samples so far.
-    pub samples: u64,
-    /// End of the newest sample, in milliseconds since the Unix epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub newest: Option<u64>,
-    /// Number of times that it was truncated or replaced; its samples before that are not counted.
-    pub restarts: u64,
-    /// Reason why the samples are not counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ignored: Option<String>,
-    /// Reason why it is not read, or why its figures are doubtful.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
-impl Snapshot {
-    /// The same with only those points over time that start at `at` or later, in milliseconds since the Unix epoch:
-    /// for a client that has the others.
-    #[must_use]
-    pub fn since(mut self, at: u64) -> Self {
-        self.series.points.retain(|point| point.at >= at);
-        self
-    }
-}
-
 /// Computes a snapshot without its series and sources.
-pub fn of(selection: &Selection<'_>, at: u64) -> Snapshot {
+pub fn of(selection: &Selection<'_>, at: u64) -> LiveFigures {
     let newest = selection.files.iter().filter_map(|(_, file)| file.newest());
-    let snapshot = Snapshot {
+    let snapshot = LiveFigures {
         at: at / 1000,
         newest: newest.max().map(|micros| micros / 1000),
         is_summarised: selection.is_summarised,
         doubts: selection.doubts.clone(),
-        ..Snapshot::default()
+        ..LiveFigures::default()
     };
     match selection.is_summarised {
         true => of_intervals(selection, snapshot),
@@ -218,7 +119,7 @@ impl Recently {
     }
 }
 
-fn of_samples(selection: &Selection<'_>, snapshot: Snapshot) -> Snapshot {
+fn of_samples(selection: &Selection<'_>, snapshot: LiveFigures) -> LiveFigures {
     let transactions = selection.has_transactions_only();
     let files: Vec<(&LiveFile, &Samples, u64)> = selection
         .files
@@ -275,7 +176,7 @@ fn of_samples(selection: &Selection<'_>, snapshot: Snapshot) -> Snapshot {
         let most = crate::samples::MAX_LABELS;
         format!("there are more than {most} labels; the others are counted as `(other)`")
     });
-    Snapshot {
+    LiveFigures {
         last: recently.figures(&total, sums.unknown),
         last_seconds: recently.seconds,
         total: all,
@@ -311,10 +212,10 @@ fn busiest(labels: Vec<(String, Part<'_>)>) -> Vec<(String, Part<'_>)> {
 fn named<'a>(
     parts: impl Iterator<Item = (String, Part<'a>)>,
     recently: &Recently,
-) -> Vec<LiveFigures> {
+) -> Vec<LiveGroup> {
     let named = parts.map(|(name, part)| {
         let (sums, times) = together(&part.sums);
-        LiveFigures {
+        LiveGroup {
             name,
             total: figures(&sums, &times),
             last: recently.figures(&part, sums.unknown),
@@ -351,7 +252,7 @@ fn active(files: &[Named<'_>]) -> Option<f64> {
 }
 
 /// The figures of a tool's intervals.
-fn of_intervals(selection: &Selection<'_>, snapshot: Snapshot) -> Snapshot {
+fn of_intervals(selection: &Selection<'_>, snapshot: LiveFigures) -> LiveFigures {
     let histories = selection.histories();
     let totals = histories
         .iter()
@@ -372,7 +273,7 @@ fn of_intervals(selection: &Selection<'_>, snapshot: Snapshot) -> Snapshot {
             users = Some(users.unwrap_or_default() + active);
         }
     }
-    Snapshot {
+    LiveFigures {
         total: summary::merge(totals),
         last: of_points(&last, seconds),
         last_seconds: seconds,
