@@ -52,11 +52,33 @@ fn exit_codes() -> String {
     format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  atq watch checkout-nightly            the figures, until the end
+  atq watch checkout-nightly --labels   also those of each label
+  atq watch checkout-nightly -f         also the log of the master";
+
+const WAIT_EXAMPLES: &str = "\
+Examples:
+  atq run task.json --detach && atq wait checkout-nightly
+  atq wait checkout-nightly --timeout 30m || echo \"exit code $?\"";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a test, show its progress, download its results, and exit with its verdict.
     Run(Run),
+    /// Show the figures of a task until its end, and exit with its verdict.
+    ///
+    /// Any task can be watched, in any state, by any number of clients. Ctrl-C only ends the watch: the task keeps
+    /// running, and the exit code is 6.
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(Watch),
+    /// Wait for the end of a task, and exit with its verdict.
+    ///
+    /// Nothing is shown before the end. Ctrl-C only ends the wait: the task keeps running, and the exit code is 6.
+    #[command(after_help = WAIT_EXAMPLES)]
+    Wait(Wait),
     /// Write a working example.
     Init(Init),
     /// Validate a definition without running it.
@@ -155,8 +177,11 @@ pub struct Run {
     /// Also show the log of the master.
     #[arg(long, short = 'f')]
     pub follow: bool,
+    /// Also show the figures of each label while the test runs.
+    #[arg(long)]
+    pub labels: bool,
     /// Start the test without waiting for its end.
-    #[arg(long, conflicts_with_all = ["follow", "results", "junit", "gitlab", "lease"])]
+    #[arg(long, conflicts_with_all = ["follow", "labels", "results", "junit", "gitlab", "lease"])]
     pub detach: bool,
     /// Directory for result files, report, logs and manifest.
     #[arg(long, value_name = "DIR")]
@@ -188,6 +213,31 @@ pub struct Run {
     /// Remove a finished task of this name before the start.
     #[arg(long)]
     pub replace: bool,
+}
+
+/// `atq watch`.
+#[derive(Debug, Clone, Default, Group)]
+pub struct Watch {
+    /// Name of the task.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Also show the figures of each label while the test runs.
+    #[arg(long)]
+    pub labels: bool,
+    /// Also show the log of the master.
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+}
+
+/// `atq wait`.
+#[derive(Debug, Clone, Default, Group)]
+pub struct Wait {
+    /// Name of the task.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Stop waiting after this time, for example `30m`; the task keeps running, and the exit code is 5.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
 }
 
 /// Examples that `atq init` writes.

@@ -28,12 +28,14 @@ pub const ZIP: &str = "application/zip";
 const TASK: &str = "task.json";
 /// File with the verdict.
 pub const JUNIT: &str = "junit.xml";
+/// File with the page of the report.
+pub const PAGE: &str = "report.html";
 const RESULTS: &str = "results";
 const LOGS: &str = "logs";
 /// File name, path below the task, media type.
 const DOWNLOADS: [(&str, &str, &str); 4] = [
     ("report.json", "report", "application/json"),
-    ("report.html", "report", "text/html"),
+    (PAGE, "report", "text/html"),
     ("manifest.json", "manifest", "application/json"),
     ("events.json", "events", "application/json"),
 ];

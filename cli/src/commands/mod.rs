@@ -8,6 +8,7 @@ mod init;
 mod login;
 mod logout;
 mod logs;
+mod outcome;
 mod ps;
 mod report;
 mod results;
@@ -22,6 +23,8 @@ mod token;
 mod upload;
 mod validate;
 mod version;
+mod wait;
+mod watch;
 
 pub use context::context;
 pub use login::login;
@@ -39,6 +42,8 @@ use crate::exit::Exit;
 pub async fn perform(context: &Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::Run(args) => run::run(context, args).await,
+        Command::Watch(args) => watch::watch(context, args).await,
+        Command::Wait(args) => wait::wait(context, args).await,
         Command::Init(args) => init::init(context, args).await,
         Command::Validate(args) => validate::validate(context, args).await,
         Command::Upload(args) => upload::upload(context, args).await,

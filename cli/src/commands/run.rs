@@ -1,51 +1,29 @@
 //! `atq run`.
 
 use crate::args::Run;
+use crate::commands::outcome::{self, print_outcome};
 use crate::context::Context;
 use crate::definition::Loaded;
 use crate::director::CLEAN_UP_TIMEOUT;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::out::Out;
 use crate::path::segment;
 use crate::retry::is_temporary;
 use crate::run::display::LiveDisplay;
-use crate::run::ending::{self, EarlyEnd};
 use crate::run::interrupt::Interrupts;
 use crate::run::invocation::Invocation;
 use crate::run::outputs::Outputs;
-use crate::run::summary;
-use crate::run::watch::{Timeouts, WatchOptions, WatchResult, watch};
+use crate::run::watch::{Role, Timeouts, WatchOptions, watch};
 use crate::table::api_name;
 use crate::{bundle, definition};
-use atq_api_spec::report::Verdict;
-use atq_api_spec::task::{StartedBy, Step, Task, TaskAccepted, TaskStatus};
+use atq_api_spec::task::{StartedBy, TaskAccepted, TaskStatus};
 use reqwest::Method;
-use serde::Serialize;
-use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// After a signal during the start: the timeout for the response to the start, and then for the stop request.
 const SIGNAL_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// The `--json` document at the end of a test.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Outcome<'a> {
-    /// The last known state of the task; `None` when the task was removed before.
-    task: Option<&'a Task>,
-    /// The verdict, if there is one.
-    verdict: Option<Verdict>,
-    /// The exit code by name.
-    exit: Exit,
-    /// The numeric exit code.
-    exit_code: u8,
-    /// The directory of the results, if they were requested and saved.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    results: Option<&'a Path>,
-}
 
 /// Runs a test and watches it until its end, unless it is detached.
 ///
@@ -76,11 +54,14 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
     let options = WatchOptions {
         follow: args.follow,
         timeout: args.timeout,
-        attached: is_attached(&accepted),
+        role: match is_attached(&accepted) {
+            true => Role::Attached,
+            false => Role::Owner,
+        },
         invocation,
         timeouts: Timeouts::default(),
     };
-    let display = LiveDisplay::new(context.out, &loaded.name);
+    let display = LiveDisplay::new(context.out, &loaded.name, args.labels);
     let watched = watch(
         &context.director,
         &loaded.name,
@@ -89,7 +70,7 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
         display,
     )
     .await?;
-    Ok(finish(context, args, &watched, &mut interrupts).await)
+    Ok(outcome::finish(context, &Outputs::of(args), true, &watched, &mut interrupts).await)
 }
 
 /// Loads the definition and uploads its bundle.
@@ -238,90 +219,11 @@ fn with_advice(error: CliError) -> CliError {
     }
 }
 
-/// Writes the outputs and prints the result.
-async fn finish(
-    context: &Context,
-    args: &Run,
-    watched: &WatchResult,
-    interrupts: &mut Interrupts,
-) -> Exit {
-    let out = context.out;
-    let task = match (watched.early_end, watched.task.as_deref()) {
-        (end, Some(task)) if !matches!(end, Some(EarlyEnd::Detached | EarlyEnd::Removed)) => task,
-        (end, task) => {
-            if end == Some(EarlyEnd::Removed) {
-                out.progress("the task was removed");
-            }
-            // This also applies if the Director became unreachable before the first response.
-            let exit = match end {
-                Some(EarlyEnd::TimedOut) => Exit::TimedOut,
-                _ => Exit::Stopped,
-            };
-            print_outcome(out, task, exit, None);
-            return exit;
-        }
-    };
-    let ended = ending::exit(task, watched.early_end);
-    let outputs = Outputs::of(args);
-    let written = write_outputs(context, &outputs, task, interrupts).await;
-    let is_complete = written.is_ok();
-    let errors = written.unwrap_or_else(|error| vec![error]);
-    for error in errors.iter().filter(|_| outputs.any()) {
-        // The only JSON document is the outcome.
-        out.without_json().error(error);
-    }
-    let saved = args.results.as_deref().filter(|_| is_complete);
-    // A missing output changes the exit code only if the test passed.
-    let exit = match (ended, errors.first()) {
-        (Exit::Pass, Some(_)) if !is_complete => Exit::Stopped,
-        (ended, Some(error)) => ended.or(error.exit()),
-        (ended, None) => ended,
-    };
-    for line in summary::lines(task, ended, exit, saved) {
-        out.line(line);
-    }
-    print_outcome(out, Some(task), exit, saved);
-    exit
-}
-
-/// Writes the outputs and returns the errors of missing ones.
-///
-/// # Errors
-/// When the test is not over, or a signal interrupts.
-async fn write_outputs(
-    context: &Context,
-    outputs: &Outputs<'_>,
-    task: &Task,
-    interrupts: &mut Interrupts,
-) -> Result<Vec<CliError>, CliError> {
-    if task.step != Step::Done {
-        // The message that the task keeps running was printed already.
-        return Err(CliError::failed("there are no results yet", ""));
-    }
-    tokio::select! {
-        biased;
-        errors = outputs.write(context, task) => Ok(errors),
-        () = interrupts.signal() => {
-            let hint = format!("download them with `atq results {}`", task.id);
-            Err(CliError::failed("interrupted while downloading the results", hint))
-        }
-    }
-}
-
-fn print_outcome(out: Out, task: Option<&Task>, exit: Exit, results: Option<&Path>) {
-    out.result(&Outcome {
-        task,
-        verdict: task.and_then(|task| task.verdict),
-        exit,
-        exit_code: exit.code(),
-        results,
-    });
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::out::Out;
 
     #[test]
     fn the_rejection_of_a_taken_name_has_advice() {

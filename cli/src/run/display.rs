@@ -1,9 +1,12 @@
-//! The live display of a test: a status line on a terminal; elsewhere a line for each step and queue position, and a line
-//! every ten seconds while the test runs.
+//! The live display of a test. On a terminal: a status line, and while the test runs the block of its figures. Elsewhere: a
+//! line for each step and queue position, and a line every ten seconds while the test runs.
 
+use super::console::block::Block;
+use super::console::{self, MIN_COLUMNS, Size, View};
 use super::throughput::Throughput;
 use crate::out::{DIM, Out};
 use crate::terminal;
+use atq_api_spec::live::LiveTask;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Display;
@@ -13,6 +16,10 @@ use std::time::{Duration, Instant};
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// Refresh interval of the spinner.
 const SPINNER_INTERVAL: Duration = Duration::from_millis(100);
+/// Shortest time between two drawings of the block.
+const FRAME: Duration = Duration::from_millis(100);
+/// After this time without figures of the Director, the log of the master is searched for some.
+const FIGURES_WITHIN: Duration = Duration::from_secs(10);
 
 /// The known state of the test.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,6 +30,10 @@ pub struct RunState {
     /// Running workers, and all workers of the test.
     workers: Option<(u32, u32)>,
     throughput: Option<Throughput>,
+    /// The latest figures, and the time of their arrival.
+    live: Option<(Box<LiveTask>, Instant)>,
+    has_no_figures: bool,
+    is_reconnecting: bool,
 }
 
 impl RunState {
@@ -49,6 +60,59 @@ impl RunState {
         let mut throughput = self.throughput.unwrap_or_default();
         if throughput.update(line) {
             self.throughput = Some(throughput);
+        }
+    }
+
+    /// Updates from the figures of the Director.
+    pub fn figures(&mut self, live: Box<LiveTask>) {
+        self.step = self.step.max(Some(live.step));
+        self.live = Some((live, Instant::now()));
+        self.has_no_figures = false;
+        self.is_reconnecting = false;
+    }
+
+    /// The connection to the Director is lost; the last figures remain.
+    pub fn reconnecting(&mut self) {
+        self.is_reconnecting = true;
+        self.has_no_figures |= self.live.is_none();
+    }
+
+    /// The Director has no figures.
+    pub fn no_figures(&mut self) {
+        self.has_no_figures = true;
+        self.live = None;
+    }
+
+    /// Whether throughput and errors must be taken from the log of the master: the test runs, and the Director has no
+    /// figures of it.
+    pub fn needs_log(&self) -> bool {
+        let is_late = self.live.as_ref().is_some_and(|(live, _)| {
+            let elapsed = Duration::from_millis(live.elapsed_ms.unwrap_or(0));
+            live.figures.is_none() && elapsed >= FIGURES_WITHIN
+        });
+        self.step >= Some(Step::Running) && (self.has_no_figures || is_late)
+    }
+
+    /// What the console shows, once the test runs.
+    fn view(&self, now: Instant) -> Option<View<'_>> {
+        let step = self
+            .step
+            .filter(|step| (Step::Running..Step::Done).contains(step))?;
+        let (live, at) = self.live.as_ref()?;
+        Some(View {
+            live,
+            step,
+            age: now.saturating_duration_since(*at),
+            is_reconnecting: self.is_reconnecting,
+            throughput: self.throughput.as_ref(),
+        })
+    }
+
+    /// The status in one line, with the figures.
+    fn line_text(&self, now: Instant) -> String {
+        match self.view(now) {
+            Some(view) => console::plain(&view),
+            None => self.text(),
         }
     }
 
@@ -89,7 +153,8 @@ impl RunState {
     }
 }
 
-fn step_text(step: Step) -> &'static str {
+/// What happens during a step.
+pub(super) fn step_text(step: Step) -> &'static str {
     match step {
         Step::Queued => "waits to start",
         Step::Delivery => "delivers the bundles to the nodes",
@@ -134,10 +199,102 @@ pub fn clock(time: Duration) -> String {
 /// The output of the display.
 #[derive(Debug)]
 enum Sink {
-    Bar(ProgressBar, Out),
+    Terminal(Terminal),
     Lines(Out),
+    /// Messages only.
+    Quiet(Out),
     #[cfg(test)]
     Captured(tokio::sync::mpsc::UnboundedSender<String>),
+}
+
+/// The changing lines at the bottom of a terminal.
+#[derive(Debug)]
+struct Terminal {
+    out: Out,
+    shown: Shown,
+    /// Whether nothing is shown, because the user is asked something.
+    is_paused: bool,
+}
+
+/// What is at the bottom of the terminal.
+#[derive(Debug)]
+enum Shown {
+    Nothing,
+    Line(ProgressBar),
+    Block(Block, Vec<console::text::Line>, Instant),
+}
+
+impl Terminal {
+    /// Shows a status line.
+    fn line(&mut self, text: String) {
+        if self.is_paused {
+            return;
+        }
+        if let Shown::Line(bar) = &self.shown {
+            bar.set_message(text);
+            return;
+        }
+        self.clear();
+        let bar = bar();
+        bar.set_message(text);
+        self.shown = Shown::Line(bar);
+    }
+
+    /// Shows the block of figures.
+    fn block(&mut self, view: &View<'_>, size: Size, with_labels: bool, now: Instant) {
+        if self.is_paused {
+            return;
+        }
+        if let Shown::Block(_, _, drawn_at) = &self.shown
+            && now.saturating_duration_since(*drawn_at) < FRAME
+        {
+            return;
+        }
+        let mut block = match std::mem::replace(&mut self.shown, Shown::Nothing) {
+            Shown::Block(block, ..) => block,
+            Shown::Line(bar) => {
+                bar.finish_and_clear();
+                Block::new()
+            }
+            Shown::Nothing => Block::new(),
+        };
+        let lines = console::lines(view, size, with_labels);
+        block.draw(lines.clone(), size.columns);
+        self.shown = Shown::Block(block, lines, now);
+    }
+
+    /// Prints a line above what is shown.
+    fn print(&mut self, line: impl Display) {
+        match &mut self.shown {
+            Shown::Nothing => self.out.progress(line),
+            Shown::Line(bar) => bar.suspend(|| self.out.progress(line)),
+            Shown::Block(block, lines, _) => {
+                let columns = size().columns;
+                block.clear(columns);
+                self.out.progress(line);
+                block.draw(lines.clone(), columns);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        match std::mem::replace(&mut self.shown, Shown::Nothing) {
+            Shown::Nothing => {}
+            Shown::Line(bar) => bar.finish_and_clear(),
+            Shown::Block(mut block, ..) => block.clear(size().columns),
+        }
+    }
+}
+
+/// The size of the terminal of standard error; zero if it is unknown, or if its cursor cannot be moved.
+fn size() -> Size {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
+    let size = size.filter(|_| !is_dumb);
+    Size {
+        columns: size.map_or(0, |size| size.ws_col.into()),
+        rows: size.map_or(0, |size| size.ws_row.into()),
+    }
 }
 
 /// The live display of a test.
@@ -145,19 +302,32 @@ enum Sink {
 pub struct LiveDisplay {
     sink: Sink,
     name: String,
+    /// Whether the block has a table of labels.
+    with_labels: bool,
     begun: Instant,
     shown: (Option<Step>, Option<u32>),
     shown_at: Instant,
 }
 
 impl LiveDisplay {
-    /// A display for the test `name`.
-    pub fn new(out: Out, name: &str) -> Self {
+    /// A display for the test `name`, optionally with a table of its labels.
+    pub fn new(out: Out, name: &str, with_labels: bool) -> Self {
         let sink = match out.is_interactive {
-            true => Sink::Bar(bar(), out),
+            true => Sink::Terminal(Terminal {
+                out,
+                shown: Shown::Nothing,
+                is_paused: false,
+            }),
             false => Sink::Lines(out),
         };
-        Self::with(sink, name)
+        let mut display = Self::with(sink, name);
+        display.with_labels = with_labels;
+        display
+    }
+
+    /// A display of messages only.
+    pub fn quiet(out: Out, name: &str) -> Self {
+        Self::with(Sink::Quiet(out), name)
     }
 
     /// Sends all lines to a unit test.
@@ -171,6 +341,7 @@ impl LiveDisplay {
         Self {
             sink,
             name: name.to_owned(),
+            with_labels: false,
             begun: now,
             shown: (None, None),
             shown_at: now,
@@ -180,35 +351,65 @@ impl LiveDisplay {
     /// Updates the display.
     pub fn show(&mut self, state: &RunState) {
         let now = Instant::now();
-        let elapsed = clock(now.duration_since(self.begun));
-        if let Sink::Bar(bar, _) = &self.sink {
-            bar.set_message(format!("{} {elapsed} {}", self.name, state.text()));
-            return;
+        let elapsed = clock(now.saturating_duration_since(self.begun));
+        let view = state.view(now);
+        match &mut self.sink {
+            Sink::Quiet(_) => return,
+            Sink::Terminal(terminal) => match (&view, size()) {
+                (Some(view), size) if size.columns >= MIN_COLUMNS => {
+                    terminal.block(view, size, self.with_labels, now);
+                    self.shown = state.headline();
+                    return;
+                }
+                _ => {
+                    terminal.line(format!("{} {elapsed} {}", self.name, state.text()));
+                    if view.is_none() {
+                        return;
+                    }
+                }
+            },
+            _ => {}
         }
         let is_new = self.shown != state.headline();
         let is_due = state.step == Some(Step::Running) && now - self.shown_at >= STATUS_INTERVAL;
         if is_new || is_due {
             self.shown = state.headline();
             self.shown_at = now;
-            self.print(format!("{} {elapsed} {}", self.name, state.text()));
+            self.print(format!("{} {elapsed} {}", self.name, state.line_text(now)));
+        }
+    }
+
+    /// Removes the changing lines until [`LiveDisplay::resume`], while the user is asked something: the answer would be
+    /// typed into them.
+    pub fn pause(&mut self) {
+        if let Sink::Terminal(terminal) = &mut self.sink {
+            terminal.clear();
+            terminal.is_paused = true;
+        }
+    }
+
+    /// Shows changing lines again.
+    pub fn resume(&mut self) {
+        if let Sink::Terminal(terminal) = &mut self.sink {
+            terminal.is_paused = false;
         }
     }
 
     /// Prints a message.
-    pub fn print(&self, line: impl Display) {
-        match &self.sink {
-            Sink::Bar(bar, out) => bar.suspend(|| out.progress(line)),
-            Sink::Lines(out) => out.progress(line),
+    pub fn print(&mut self, line: impl Display) {
+        match &mut self.sink {
+            Sink::Terminal(terminal) => terminal.print(line),
+            Sink::Lines(out) | Sink::Quiet(out) => out.progress(line),
             #[cfg(test)]
             Sink::Captured(sender) => drop(sender.send(line.to_string())),
         }
     }
 
     /// Prints a line of the master.
-    pub fn line(&self, entry: &LogEntry) {
+    pub fn line(&mut self, entry: &LogEntry) {
         let from = format!("{}.{}", entry.service, entry.replica);
         let text = match &self.sink {
-            Sink::Bar(..) => terminal::sanitize(entry.text.trim_end_matches('\r')),
+            Sink::Terminal(_) => terminal::sanitize(entry.text.trim_end_matches('\r')),
             _ => entry.text.as_str().into(),
         };
         self.print(format!("{DIM}{from} |{DIM:#} {text}"));
@@ -216,10 +417,10 @@ impl LiveDisplay {
 }
 
 impl Drop for LiveDisplay {
-    /// Clears the status line, however watching ends.
+    /// Clears the changing lines, however watching ends.
     fn drop(&mut self) {
-        if let Sink::Bar(bar, _) = &self.sink {
-            bar.finish_and_clear();
+        if let Sink::Terminal(terminal) = &mut self.sink {
+            terminal.clear();
         }
     }
 }
@@ -289,6 +490,59 @@ mod tests {
             Some(Step::Running),
             "an outdated response changes nothing"
         );
+    }
+
+    fn live(elapsed: u64) -> Box<LiveTask> {
+        let live = serde_json::json!({
+            "task": "t", "status": "started", "step": "running", "elapsedMs": elapsed, "maxDurationMs": 60_000,
+            "workers": {"wanted": 5, "running": 5}, "isFinal": false,
+        });
+        serde_json::from_value(live).unwrap()
+    }
+
+    #[test]
+    fn the_log_is_needed_while_a_running_test_has_no_figures() {
+        let now = Instant::now();
+        let mut state = RunState::default();
+        state.no_figures();
+        assert!(!state.needs_log(), "the test does not run");
+        state.event(&event(4, Step::Running));
+        assert!(state.needs_log());
+        state.figures(live(5000));
+        assert!(!state.needs_log());
+        state.reconnecting();
+        assert!(!state.needs_log());
+        state.figures(live(15_000));
+        assert!(state.needs_log(), "there are none after a while");
+        state.line("summary =    300 in   7.2s =   41.8/s Avg: 3 Min: 1 Max: 113 Err: 3 (1.00%)");
+        assert_eq!(
+            state.line_text(now),
+            "the test runs: 0:15 of at most 1:00, 5/5 workers; 41.8/s, 3 of 300 failed (1.00 %)"
+        );
+        let mut with_figures = live(16_000);
+        with_figures.figures = Some(Default::default());
+        state.figures(with_figures);
+        assert!(!state.needs_log());
+    }
+
+    #[test]
+    fn the_figures_are_shown_only_while_the_test_runs() {
+        let now = Instant::now();
+        let mut state = RunState::default();
+        let mut queued = live(0);
+        queued.step = Step::Queued;
+        state.figures(queued);
+        assert_eq!(state.line_text(now), "waits to start");
+        state.event(&event(6, Step::Running));
+        assert!(state.line_text(now).ends_with("no figures yet"));
+        state.event(&event(7, Step::Collect));
+        assert!(
+            state
+                .line_text(now)
+                .starts_with("collects logs and results: ")
+        );
+        state.event(&event(9, Step::Done));
+        assert_eq!(state.line_text(now), "done");
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub enum EarlyEnd {
 /// The exit code for the end of `task`. The first rule that applies counts:
 ///
 /// 1. The test is not finished: [`Exit::TimedOut`] after `--timeout`, else [`Exit::Stopped`].
-/// 2. It was stopped: the same. `--timeout` and Ctrl-C count in these two cases only: a test that ended by itself just
-///    before is reported with its own result.
+/// 2. It was stopped: the same, unless a condition of `stopWhen` stopped it. Only such a test is stopped and has the
+///    verdict `fail`: [`Exit::CriteriaFailed`]. `--timeout` and Ctrl-C count in these two cases only: a test that ended by
+///    itself just before is reported with its own result.
 /// 3. It failed: the failure code decides, see `failed`. A tool that ended with an exit code other than 0 is
 ///    [`Exit::ToolFailed`] regardless of the verdict: also when it was killed or a worker was lost (verdict `invalid`), and
 ///    when criteria do not hold (verdict `fail`), since the figures of a failed tool do not prove a fault of the system
@@ -30,6 +31,7 @@ pub enum EarlyEnd {
 ///    they were not evaluated; other tests have passed.
 pub fn exit(task: &Task, early_end: Option<EarlyEnd>) -> Exit {
     match task.status {
+        TaskStatus::Stopped if task.verdict == Some(Verdict::Fail) => Exit::CriteriaFailed,
         TaskStatus::Initializing | TaskStatus::Started | TaskStatus::Stopped => match early_end {
             Some(EarlyEnd::TimedOut) => Exit::TimedOut,
             _ => Exit::Stopped,
@@ -163,6 +165,18 @@ mod tests {
         let mut counting = finished(None);
         counting.min_samples = Some(1);
         assert_eq!(exit(&counting, None), Exit::Invalid);
+    }
+
+    #[test]
+    fn a_test_that_a_condition_stopped_has_failed() {
+        let stopped = with(TaskStatus::Stopped, Some(Verdict::Fail));
+        for early_end in [None, Some(EarlyEnd::TimedOut), Some(EarlyEnd::Interrupted)] {
+            assert_eq!(
+                exit(&stopped, early_end),
+                Exit::CriteriaFailed,
+                "{early_end:?}"
+            );
+        }
     }
 
     #[test]

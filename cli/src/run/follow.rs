@@ -7,6 +7,7 @@ use crate::events;
 use crate::logs::position::LogPosition;
 use crate::path::segment;
 use crate::retry::is_temporary;
+use atq_api_spec::live::LiveTask;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use atq_retry::{Backoff, Pauses};
 use eventsource_stream::{Event, Eventsource};
@@ -20,7 +21,7 @@ use tokio::time::sleep;
 use tokio_util::io::StreamReader;
 
 /// The pauses before a reconnect.
-const BACKOFF: Pauses = Pauses {
+pub(super) const BACKOFF: Pauses = Pauses {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(5),
 };
@@ -34,6 +35,12 @@ pub enum Update {
     Event(Box<TaskEvent>),
     /// The current state.
     Task(Box<Task>),
+    /// The current figures, without those over time.
+    Figures(Box<LiveTask>),
+    /// The connection of the figures is lost.
+    FiguresLost,
+    /// The Director has no figures of a running test, or this program cannot read them for this reason.
+    NoFigures(Option<String>),
     /// The task does not exist any more.
     Removed,
     /// The Director does not respond.
@@ -45,9 +52,9 @@ pub enum Update {
 }
 
 /// The receiver is closed, or the stream is complete.
-struct Finished;
+pub(super) struct Finished;
 
-async fn send(updates: &Sender<Update>, update: Update) -> Result<(), Finished> {
+pub(super) async fn send(updates: &Sender<Update>, update: Update) -> Result<(), Finished> {
     updates.send(update).await.map_err(|_| Finished)
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 mod tests;
 
 /// The outputs given on the command line.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Outputs<'a> {
     junit: Option<&'a Path>,
     gitlab: Option<&'a Path>,
@@ -30,6 +30,11 @@ impl<'a> Outputs<'a> {
             gitlab: args.gitlab.as_deref(),
             results: args.results.as_deref(),
         }
+    }
+
+    /// The directory for the results.
+    pub fn results(&self) -> Option<&'a Path> {
+        self.results
     }
 
     /// Whether there are any outputs.

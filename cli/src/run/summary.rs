@@ -2,7 +2,8 @@
 
 use crate::exit::Exit;
 use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
-use crate::terminal;
+use crate::path::segment;
+use crate::{save, socket, terminal};
 use anstyle::Style;
 use atq_api_spec::report::CriterionResult;
 use atq_api_spec::task::Task;
@@ -47,6 +48,25 @@ pub fn lines(task: &Task, ended: Exit, exit: Exit, saved: Option<&Path>) -> Vec<
     lines.extend(failure(task));
     lines.extend(saved.map(|dir| format!("results: {}", dir.display())));
     lines
+}
+
+/// The line that names the report: its page at the Director at `url`, and the saved one.
+pub fn report(url: &str, name: &str, saved: Option<&Path>) -> String {
+    let page = match socket::is_url(url) {
+        true => format!("`atq report {name} --html FILE`"),
+        false => format!(
+            "{}/api/task/{}/report",
+            url.trim_end_matches('/'),
+            segment(name)
+        ),
+    };
+    match saved {
+        Some(dir) => format!(
+            "report: {page}, saved as {}",
+            dir.join(save::PAGE).display()
+        ),
+        None => format!("report: {page}"),
+    }
 }
 
 fn criteria(results: &[CriterionResult]) -> Vec<String> {
@@ -183,6 +203,14 @@ mod tests {
         let lines = lines(&task("t"), Exit::Pass, Exit::InfrastructureFailed, None);
         let text = anstream::adapter::strip_str(&lines.join("\n")).to_string();
         insta::assert_snapshot!(text, @"PASS t (exit code 4: the test is over, but not all outputs could be written)");
+    }
+
+    #[test]
+    fn the_report_is_named_with_its_page_and_its_file() {
+        let url = "https://director.example.com:8443";
+        insta::assert_snapshot!(report(url, "nightly", None), @"report: https://director.example.com:8443/api/task/nightly/report");
+        insta::assert_snapshot!(report(url, "nightly", Some(Path::new("out"))), @"report: https://director.example.com:8443/api/task/nightly/report, saved as out/report.html");
+        insta::assert_snapshot!(report("unix:///run/atq/atq.sock", "nightly", None), @"report: `atq report nightly --html FILE`");
     }
 
     #[test]

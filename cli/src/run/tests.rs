@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod limits;
+mod live;
 
 use super::display::LiveDisplay;
 use super::ending::EarlyEnd;
 use super::interrupt::{Input, Interrupts};
-use super::watch::{Timeouts, WatchOptions, WatchResult, watch};
+use super::watch::{Role, Timeouts, WatchOptions, WatchResult, watch};
 use crate::director::Director;
 use crate::error::CliError;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent, TaskStatus};
@@ -71,6 +72,13 @@ struct Canned {
     last_ids: Vec<String>,
     /// Lines of the master, one list per connection.
     lines: Vec<Vec<LogEntry>>,
+    /// Number of requests for the state, and for the log.
+    polls: u32,
+    log_requests: u32,
+    /// Responses to requests for the figures, one per connection.
+    figures: Vec<live::Figures>,
+    /// `Last-Event-ID` of each of them.
+    figures_after: Vec<String>,
     /// Number of stop requests.
     stops: u32,
     /// Whether a stop request ends the task.
@@ -90,6 +98,7 @@ async fn show(State(canned): State<Shared>) -> Response {
         let problem = json!({"error": "the token has expired", "code": "unauthenticated"});
         return (StatusCode::UNAUTHORIZED, Json(problem)).into_response();
     }
+    canned.lock().unwrap().polls += 1;
     match &canned.lock().unwrap().task {
         Some(task) => Json(task).into_response(),
         None => (
@@ -158,6 +167,7 @@ async fn events(State(canned): State<Shared>, headers: HeaderMap) -> Response {
 
 async fn logs(State(canned): State<Shared>) -> String {
     let mut canned = canned.lock().unwrap();
+    canned.log_requests += 1;
     let lines = match canned.lines.len() {
         0 => Vec::new(),
         _ => canned.lines.remove(0),
@@ -174,6 +184,7 @@ async fn canned(canned: Canned) -> (Director, Shared) {
         .route("/api/task/{id}/stop", post(stop))
         .route("/api/task/{id}/lease", post(renew))
         .route("/api/task/{id}/events", get(events))
+        .route("/api/task/{id}/live", get(live::figures))
         .route("/api/task/{id}/logs", get(logs))
         .with_state(shared.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -5,13 +5,15 @@ use super::ending::EarlyEnd;
 use super::follow::{self, Update};
 use super::interrupt::{Action, Input, Interrupts, PROMPT, StopState, decide};
 use super::invocation::Invocation;
-use super::lease;
+use super::{console, lease, live};
 use crate::director::Director;
 use crate::error::CliError;
 use crate::path::segment;
 use crate::retry::Retry;
+use atq_api_spec::live::{LiveLoss, LiveTask};
 use atq_api_spec::task::{LogEntry, Step, Task};
 use reqwest::Method;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,8 +25,6 @@ const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A lost connection is reported after this time.
 const REPORT_UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
-/// Message of a client that did not start the test.
-const STARTED_BY_OTHER: &str = "the task keeps running, since another client started it";
 /// Interval of the checks of timeouts.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -49,15 +49,40 @@ impl Default for Timeouts {
     }
 }
 
+/// The relation of this program to the test.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It started the test, and may stop it.
+    #[default]
+    Owner,
+    /// `atq run` of a test that another client started. It never stops the test.
+    Attached,
+    /// `atq watch`: it never stops the test.
+    Watcher,
+    /// `atq wait`: the same, and it shows nothing but messages.
+    Waiter,
+}
+
+impl Role {
+    /// The message at an early end of a program that does not stop the test; `None` if it may stop the test.
+    fn leaves(self) -> Option<&'static str> {
+        match self {
+            Self::Owner => None,
+            Self::Attached => Some("the task keeps running, since another client started it"),
+            Self::Watcher | Self::Waiter => Some("the task keeps running"),
+        }
+    }
+}
+
 /// Options of watching.
 #[derive(Debug, Clone, Default)]
 pub struct WatchOptions {
     /// Also show the lines of the master.
     pub follow: bool,
-    /// Stop the test after this time.
+    /// After this time the owner of the test stops it; others stop to watch.
     pub timeout: Option<Duration>,
-    /// Whether another client started the test. Then it is only watched.
-    pub attached: bool,
+    /// The relation to the test.
+    pub role: Role,
     /// This invocation.
     pub invocation: Invocation,
     /// Timeouts and intervals.
@@ -101,6 +126,7 @@ pub async fn watch(
         unreachable: None,
         denied: None,
         is_reported: false,
+        losses: BTreeSet::new(),
         is_stop_accepted: false,
         stop_request: None,
         sender,
@@ -157,6 +183,8 @@ struct Watcher<'a> {
     denied: Option<CliError>,
     /// Whether the lost connection was reported.
     is_reported: bool,
+    /// The replicas whose loss was reported.
+    losses: BTreeSet<u32>,
     /// Whether the Director has accepted the stop request.
     is_stop_accepted: bool,
     /// The pending stop request.
@@ -173,8 +201,12 @@ impl Watcher<'_> {
         let (director, name) = (self.director, self.name.to_owned());
         let (options, sender) = (&self.options, &self.sender);
         let poll_interval = options.timeouts.poll_interval;
-        let history = follow::history(director.clone(), name.clone(), sender.clone());
-        self.tasks.spawn(history);
+        if options.role != Role::Waiter {
+            let history = follow::history(director.clone(), name.clone(), sender.clone());
+            self.tasks.spawn(history);
+            let figures = live::figures(director.clone(), name.clone(), sender.clone());
+            self.tasks.spawn(figures);
+        }
         let state = follow::state(
             director.clone(),
             name.clone(),
@@ -182,7 +214,7 @@ impl Watcher<'_> {
             sender.clone(),
         );
         self.tasks.spawn(state);
-        if !options.attached {
+        if options.role == Role::Owner {
             let invocation = options.invocation.clone();
             self.tasks
                 .spawn(lease::keep_renewing(director.clone(), name, invocation));
@@ -193,6 +225,20 @@ impl Watcher<'_> {
         match update {
             Update::Unreachable(reason) => {
                 self.unreachable = Some(reason);
+                self.state.reconnecting();
+                return None;
+            }
+            Update::FiguresLost => {
+                self.state.reconnecting();
+                return None;
+            }
+            Update::NoFigures(reason) => {
+                self.state.no_figures();
+                if let Some(reason) = reason {
+                    self.display.print(format!(
+                        "the figures of the Director cannot be read: {reason}; check that the versions match: `atq version`"
+                    ));
+                }
                 return None;
             }
             Update::Denied(error) => {
@@ -207,13 +253,16 @@ impl Watcher<'_> {
             Update::StopResult(Ok(())) => self.is_stop_accepted = true,
             Update::Removed => return Some(Some(EarlyEnd::Removed)),
             Update::Event(event) => self.state.event(&event),
+            Update::Figures(live) => self.figures(live),
             Update::Task(task) => {
                 self.state.task(&task);
                 self.task = Some(task);
             }
         }
         self.responded();
-        if self.state.step() >= Some(Step::Running) {
+        if self.state.step() >= Some(Step::Running)
+            && (self.options.follow || self.state.needs_log())
+        {
             self.follow_lines();
         }
         let is_done = self.task.as_ref().map(|task| task.step) == Some(Step::Done);
@@ -226,6 +275,18 @@ impl Watcher<'_> {
         self.unreachable = None;
         if std::mem::take(&mut self.is_reported) {
             self.display.print("reconnected to the Director");
+        }
+    }
+
+    /// Shows new figures, and reports lost workers, each once.
+    fn figures(&mut self, live: Box<LiveTask>) {
+        let is_new = |loss: &&LiveLoss| !self.losses.contains(&loss.replica);
+        let lost: Vec<LiveLoss> = live.workers.lost.iter().filter(is_new).cloned().collect();
+        self.state.figures(live);
+        for loss in lost {
+            if self.losses.insert(loss.replica) {
+                self.display.print(console::loss(&loss));
+            }
         }
     }
 
@@ -258,13 +319,14 @@ impl Watcher<'_> {
     }
 
     async fn input(&mut self, input: &Input, interrupts: &Interrupts) -> End {
-        if self.options.attached {
-            self.display.print(self.detached(STARTED_BY_OTHER));
+        if let Some(what) = self.options.role.leaves() {
+            self.display.print(self.detached(what));
             return Some(Some(EarlyEnd::Detached));
         }
         match decide(self.stop_state, input, interrupts.is_interactive) {
             Action::Prompt => {
                 self.stop_state = StopState::Prompted;
+                self.display.pause();
                 self.display.print(PROMPT);
                 interrupts.start_reading();
                 None
@@ -292,6 +354,7 @@ impl Watcher<'_> {
             }
             Action::Continue => {
                 if self.stop_state == StopState::Prompted {
+                    self.display.resume();
                     self.display.print(
                         "expected `s` or `l`; still watching, Ctrl-C leaves the task running",
                     );
@@ -302,8 +365,8 @@ impl Watcher<'_> {
     }
 
     fn detached(&self, what: &str) -> String {
-        let lease = match (self.options.attached, self.options.invocation.lease) {
-            (false, Some(lease)) => format!(
+        let lease = match (self.options.role, self.options.invocation.lease) {
+            (Role::Owner, Some(lease)) => format!(
                 " (its lease expires in {})",
                 humantime::format_duration(lease)
             ),
@@ -326,6 +389,7 @@ impl Watcher<'_> {
     fn stop(&mut self, reason: EarlyEnd, message: &str) {
         self.early_end = Some(reason);
         self.stop_state = StopState::Stopping;
+        self.display.resume();
         self.display.print(message);
         let services = self
             .task
@@ -366,8 +430,8 @@ impl Watcher<'_> {
             self.display.print(self.detached(what));
             return Some(self.early_end);
         }
-        if self.options.attached {
-            self.display.print(self.detached(STARTED_BY_OTHER));
+        if let Some(what) = self.options.role.leaves() {
+            self.display.print(self.detached(what));
             return Some(Some(EarlyEnd::TimedOut));
         }
         let timeout = self.options.timeout.unwrap_or_default();

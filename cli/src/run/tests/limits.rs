@@ -23,7 +23,7 @@ async fn a_run_of_another_client_is_never_stopped() {
     ] {
         let (director, canned) = running().await;
         let attached = WatchOptions {
-            attached: true,
+            role: Role::Attached,
             ..options()
         };
         let (interrupts, sender) = Interrupts::new(is_interactive, drop);
@@ -41,7 +41,7 @@ async fn a_run_of_another_client_is_never_stopped() {
 async fn the_timeout_of_one_client_does_not_stop_the_run_of_another() {
     let (director, canned) = running().await;
     let attached = WatchOptions {
-        attached: true,
+        role: Role::Attached,
         timeout: Some(Duration::from_millis(100)),
         ..options()
     };
