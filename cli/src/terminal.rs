@@ -3,6 +3,7 @@
 
 use anstyle::{AnsiColor, Style};
 use std::borrow::Cow;
+use std::os::fd::AsFd;
 
 /// Success.
 pub const SUCCESS: Style = AnsiColor::Green.on_default().bold();
@@ -20,6 +21,24 @@ pub const SOURCES: [Style; 5] = [
     AnsiColor::Magenta.on_default(),
     AnsiColor::Blue.on_default(),
 ];
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Number of columns.
+    pub columns: usize,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+impl Size {
+    /// The size of the terminal behind a stream; `None` if it is not a terminal, or does not know its size.
+    pub fn of(stream: impl AsFd) -> Option<Self> {
+        let size = rustix::termios::tcgetwinsize(stream).ok()?;
+        let (columns, rows) = (size.ws_col.into(), size.ws_row.into());
+        (columns > 0 && rows > 0).then_some(Self { columns, rows })
+    }
+}
 
 /// Escapes untrusted text: every control character except line break and tab, and every bidirectional control character,
 /// as `\u001b`.

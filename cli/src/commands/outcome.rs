@@ -6,12 +6,13 @@ use crate::exit::Exit;
 use crate::fetch;
 use crate::out::Out;
 use crate::path::segment;
-use crate::run::console::{self, text};
+use crate::run::console::{self, text::Line};
 use crate::run::ending::{self, EarlyEnd};
 use crate::run::interrupt::Interrupts;
 use crate::run::outputs::Outputs;
 use crate::run::summary;
 use crate::run::watch::WatchResult;
+use crate::terminal::Size;
 use atq_api_spec::report::{Report, Verdict};
 use atq_api_spec::task::{Step, Task};
 use serde::Serialize;
@@ -112,7 +113,7 @@ async fn write_outputs(
 }
 
 /// The table of the figures of an ended task, and an empty line. Without figures: the reason.
-async fn figures(context: &Context, task: &Task, interrupts: &mut Interrupts) -> Vec<String> {
+async fn figures(context: &Context, task: &Task, interrupts: &mut Interrupts) -> Vec<Line> {
     if task.step != Step::Done {
         return Vec::new();
     }
@@ -126,14 +127,11 @@ async fn figures(context: &Context, task: &Task, interrupts: &mut Interrupts) ->
         serde_json::from_slice::<Report>(&report)
             .map_err(|error| CliError::failed(format!("the report is invalid: {error}"), ""))
     });
+    let columns = Size::of(std::io::stdout()).map(|size| size.columns);
     match report {
-        Ok(report) => match console::final_table(&report) {
-            lines if lines.is_empty() => report
-                .notes
-                .iter()
-                .map(|note| text::one_line(note))
-                .collect(),
-            lines => lines.into_iter().chain([String::new()]).collect(),
+        Ok(report) => match console::final_table(&report, columns) {
+            lines if lines.is_empty() => report.notes.iter().map(Line::plain).collect(),
+            lines => lines.into_iter().chain([Line::default()]).collect(),
         },
         Err(error) => {
             context

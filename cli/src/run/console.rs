@@ -7,6 +7,7 @@
 use super::display::step_text;
 use super::throughput::Throughput;
 use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
+use crate::terminal::Size;
 use anstyle::Style;
 use atq_api_spec::live::{
     LiveCondition, LiveContainer, LiveFigures, LiveGroup, LiveLoss, LiveTask,
@@ -78,15 +79,6 @@ const FINAL: [Column; 9] = [
 ];
 /// The title of the labels of a table.
 const TITLE: &str = "times in ms";
-
-/// The size of a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size {
-    /// Number of columns.
-    pub columns: usize,
-    /// Number of rows.
-    pub rows: usize,
-}
 
 /// What is known of a running test.
 #[derive(Debug, Clone, Copy)]
@@ -264,6 +256,7 @@ fn totals(figures: &LiveFigures, columns: usize) -> Vec<Line> {
     let limits = Limits {
         columns,
         label: last.len().max(TITLE.len()),
+        keeps_columns: false,
     };
     let (head, rows) = table(TITLE, &rows, &FIGURES, limits);
     std::iter::once(head).chain(rows).collect()
@@ -419,18 +412,21 @@ fn conditions(conditions: &[LiveCondition]) -> Section {
 
 /// The labels with the highest rates.
 fn labels<'a>(figures: &'a LiveFigures, columns: usize) -> Section {
-    let row = |label: &'a LiveGroup| Row::of_last(&label.name, &label.last, label.total.samples);
+    let row = |label: &'a LiveGroup| {
+        let name = format!("  {}", label.name);
+        Row::of_last(&name, &label.last, label.total.samples)
+    };
     let rows: Vec<Row<'_>> = figures.labels.iter().map(row).collect();
     let limits = Limits {
-        columns: columns.saturating_sub(2),
+        columns,
         label: columns,
+        keeps_columns: false,
     };
     let title = format!("labels, {}", last_seconds(figures));
     let (head, rows) = table(&title, &rows, &LABELS, limits);
-    let indented = |line: Line| Line::plain("  ").join(line);
     Section {
-        title: Some(indented(head)),
-        lines: rows.into_iter().map(|line| (0, indented(line))).collect(),
+        title: Some(head),
+        lines: rows.into_iter().map(|line| (0, line)).collect(),
         least: 5,
         left_out: figures.labels_left_out,
     }
@@ -546,8 +542,9 @@ pub fn loss(loss: &LiveLoss) -> String {
     )
 }
 
-/// The final table of a report; empty without samples.
-pub fn final_table(report: &Report) -> Vec<String> {
+/// The final table of a report for this number of columns, if it is known; empty without samples. Every figure is shown
+/// on any terminal: a narrow one wraps the lines.
+pub fn final_table(report: &Report, columns: Option<usize>) -> Vec<Line> {
     if report.total.samples == 0 {
         return Vec::new();
     }
@@ -562,8 +559,9 @@ pub fn final_table(report: &Report) -> Vec<String> {
         .collect();
     rows.push(Row::of("total", &report.total));
     let limits = Limits {
-        columns: usize::MAX,
+        columns: columns.unwrap_or(usize::MAX),
         label: MAX_LABEL,
+        keeps_columns: true,
     };
     let (head, mut rows) = table(TITLE, &rows, &FINAL, limits);
     let more = labels.len().saturating_sub(MAX_LABELS);
@@ -571,8 +569,5 @@ pub fn final_table(report: &Report) -> Vec<String> {
         let more = format!("and {more} more labels: `atq report {}`", report.task);
         rows.insert(MAX_LABELS, Line::styled(DIM, more));
     }
-    std::iter::once(head)
-        .chain(rows)
-        .map(|line| line.to_string())
-        .collect()
+    std::iter::once(head).chain(rows).collect()
 }

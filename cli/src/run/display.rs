@@ -2,10 +2,10 @@
 //! line for each step and queue position, and a line every ten seconds while the test runs.
 
 use super::console::block::Block;
-use super::console::{self, MIN_COLUMNS, Size, View};
+use super::console::{self, MIN_COLUMNS, View};
 use super::throughput::Throughput;
 use crate::out::{DIM, Out};
-use crate::terminal;
+use crate::terminal::{self, Size};
 use atq_api_spec::live::LiveTask;
 use atq_api_spec::task::{LogEntry, Step, Task, TaskEvent};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 /// Refresh interval of the spinner.
 const SPINNER_INTERVAL: Duration = Duration::from_millis(100);
+/// Maximum number of messages above the block that stay visible: the block leaves this number of rows to them.
+const VISIBLE_MESSAGES: usize = 5;
 /// Shortest time between two drawings of the block.
 const FRAME: Duration = Duration::from_millis(100);
 /// After this time without figures of the Director, the log of the master is searched for some.
@@ -212,6 +214,8 @@ enum Sink {
 struct Terminal {
     out: Out,
     shown: Shown,
+    /// Number of messages so far, at most [`VISIBLE_MESSAGES`].
+    messages: usize,
     /// Whether nothing is shown, because the user is asked something.
     is_paused: bool,
 }
@@ -221,7 +225,7 @@ struct Terminal {
 enum Shown {
     Nothing,
     Line(ProgressBar),
-    Block(Block, Vec<console::text::Line>, Instant),
+    Block(Block, Instant),
 }
 
 impl Terminal {
@@ -245,7 +249,7 @@ impl Terminal {
         if self.is_paused {
             return;
         }
-        if let Shown::Block(_, _, drawn_at) = &self.shown
+        if let Shown::Block(_, drawn_at) = &self.shown
             && now.saturating_duration_since(*drawn_at) < FRAME
         {
             return;
@@ -258,22 +262,26 @@ impl Terminal {
             }
             Shown::Nothing => Block::new(),
         };
+        let size = Size {
+            rows: size.rows - self.messages.min(size.rows / 4),
+            ..size
+        };
         let lines = console::lines(view, size, with_labels);
-        block.draw(lines.clone(), size.columns);
-        self.shown = Shown::Block(block, lines, now);
+        block.draw(lines, size.columns);
+        self.shown = Shown::Block(block, now);
     }
 
     /// Prints a line above what is shown.
     fn print(&mut self, line: impl Display) {
+        self.messages = VISIBLE_MESSAGES.min(self.messages + 1);
         match &mut self.shown {
-            Shown::Nothing => self.out.progress(line),
             Shown::Line(bar) => bar.suspend(|| self.out.progress(line)),
-            Shown::Block(block, lines, _) => {
-                let columns = size().columns;
-                block.clear(columns);
+            // Drawn again by the next update.
+            Shown::Block(..) => {
+                self.clear();
                 self.out.progress(line);
-                block.draw(lines.clone(), columns);
             }
+            Shown::Nothing => self.out.progress(line),
         }
     }
 
@@ -281,20 +289,20 @@ impl Terminal {
         match std::mem::replace(&mut self.shown, Shown::Nothing) {
             Shown::Nothing => {}
             Shown::Line(bar) => bar.finish_and_clear(),
-            Shown::Block(mut block, ..) => block.clear(size().columns),
+            Shown::Block(mut block, ..) => block.clear(columns()),
         }
     }
 }
 
-/// The size of the terminal of standard error; zero if it is unknown, or if its cursor cannot be moved.
-fn size() -> Size {
+/// The size of the terminal of standard error; `None` if it is unknown, or if the cursor cannot be moved.
+fn size() -> Option<Size> {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok();
-    let size = size.filter(|_| !is_dumb);
-    Size {
-        columns: size.map_or(0, |size| size.ws_col.into()),
-        rows: size.map_or(0, |size| size.ws_row.into()),
-    }
+    Size::of(std::io::stderr()).filter(|_| !is_dumb)
+}
+
+/// The number of columns of the terminal of standard error.
+fn columns() -> usize {
+    size().map_or(usize::MAX, |size| size.columns)
 }
 
 /// The live display of a test.
@@ -316,6 +324,7 @@ impl LiveDisplay {
             true => Sink::Terminal(Terminal {
                 out,
                 shown: Shown::Nothing,
+                messages: 0,
                 is_paused: false,
             }),
             false => Sink::Lines(out),
@@ -356,7 +365,7 @@ impl LiveDisplay {
         match &mut self.sink {
             Sink::Quiet(_) => return,
             Sink::Terminal(terminal) => match (&view, size()) {
-                (Some(view), size) if size.columns >= MIN_COLUMNS => {
+                (Some(view), Some(size)) if size.columns >= MIN_COLUMNS => {
                     terminal.block(view, size, self.with_labels, now);
                     self.shown = state.headline();
                     return;

@@ -124,6 +124,8 @@ pub struct Limits {
     pub columns: usize,
     /// Of a label.
     pub label: usize,
+    /// Whether all columns are shown, even if the table is then too wide.
+    pub keeps_columns: bool,
 }
 
 /// The head of a table and its rows. Columns are dropped if the table is too wide, and labels are shortened in their
@@ -150,7 +152,7 @@ pub fn table(
         .collect();
     let needed =
         |columns: &[(Figure, u8, usize)]| columns.iter().map(|(_, _, width)| width).sum::<usize>();
-    while needed(&columns) + label.min(MIN_LABEL) > limits.columns {
+    while !limits.keeps_columns && needed(&columns) + label.min(MIN_LABEL) > limits.columns {
         let last = columns
             .iter()
             .enumerate()
@@ -158,7 +160,12 @@ pub fn table(
         let Some((at, _)) = last else { break };
         columns.remove(at);
     }
-    let label = label.min(limits.columns.saturating_sub(needed(&columns)));
+    let least = match limits.keeps_columns {
+        true => label.min(MIN_LABEL),
+        false => 0,
+    };
+    let left_over = limits.columns.saturating_sub(needed(&columns));
+    let label = label.min(left_over.max(least));
     let line = |name: &str, cell: &dyn Fn(Figure) -> String| {
         let cells = columns
             .iter()
@@ -190,10 +197,14 @@ mod tests {
         }
     }
 
-    fn shown(columns: usize) -> String {
+    fn shown(columns: usize, keeps_columns: bool) -> String {
         let figures = figures();
         let rows = [Row::of("GET /日本", &figures), Row::of("all", &figures)];
-        let limits = Limits { columns, label: 40 };
+        let limits = Limits {
+            columns,
+            label: 40,
+            keeps_columns,
+        };
         let (head, rows) = table("label", &rows, &COLUMNS, limits);
         let lines = std::iter::once(head).chain(rows);
         lines.map(|line| line.text()).collect::<Vec<_>>().join("\n")
@@ -201,16 +212,21 @@ mod tests {
 
     #[test]
     fn the_least_important_columns_are_dropped_first() {
-        insta::assert_snapshot!(shown(40), @"
+        insta::assert_snapshot!(shown(40, false), @"
         label      per s  mean  p95
         GET /日本   41.8  12.3  120
         all         41.8  12.3  120
         ");
-        insta::assert_snapshot!(shown(22), @"
+        insta::assert_snapshot!(shown(22, false), @"
         label      per s  p95
         GET /日本   41.8  120
         all         41.8  120
         ");
+    }
+
+    #[test]
+    fn all_columns_are_kept_if_required() {
+        assert_eq!(shown(10, true), shown(40, false));
     }
 
     #[test]

@@ -339,20 +339,26 @@ fn report(labels: usize) -> Report {
     }
 }
 
-fn final_text(report: &Report) -> String {
-    let lines = final_table(report).join("\n");
-    anstream::adapter::strip_str(&lines).to_string()
+fn final_text(report: &Report, columns: Option<usize>) -> String {
+    let lines: Vec<String> = final_table(report, columns)
+        .iter()
+        .map(Line::text)
+        .collect();
+    lines.join("\n")
 }
 
 #[test]
 fn the_final_table_has_all_figures_of_each_label_and_in_total() {
-    insta::assert_snapshot!("final_table", final_text(&report(3)));
-    assert_eq!(final_table(&Report::default()), Vec::<String>::new());
+    let mut report = report(3);
+    report.labels[1].name = "GET /a/path/that/does/not/fit/into/eighty/columns".to_owned();
+    insta::assert_snapshot!("final_table", final_text(&report, None));
+    insta::assert_snapshot!("final_table_80", final_text(&report, Some(80)));
+    assert_eq!(final_table(&Report::default(), None), Vec::new());
 }
 
 #[test]
 fn the_final_table_names_the_command_for_further_labels() {
-    let text = final_text(&report(60));
+    let text = final_text(&report(60), None);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 1 + 50 + 1 + 1);
     assert!(lines[1].starts_with("GET /shop/59"), "{text}");
