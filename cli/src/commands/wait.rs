@@ -1,12 +1,13 @@
 //! `atq wait`.
 
 use crate::args::Wait;
-use crate::commands::outcome;
+use crate::commands::outcome::{self, print_outcome};
 use crate::commands::watch::until_done;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::run::display::LiveDisplay;
+use crate::run::ending::EarlyEnd;
 use crate::run::interrupt::Interrupts;
 use crate::run::outputs::Outputs;
 use crate::run::watch::{Role, WatchOptions};
@@ -24,6 +25,11 @@ pub async fn wait(context: &Context, args: &Wait) -> Result<Exit, CliError> {
     let display = LiveDisplay::quiet(context.out, &args.name);
     let mut interrupts = Interrupts::install()?;
     let watched = until_done(context, &args.name, options, display, &mut interrupts).await?;
+    if watched.early_end == Some(EarlyEnd::TimedOut) {
+        // Reported by a message; the test itself has not timed out.
+        print_outcome(context.out, watched.task.as_deref(), Exit::TimedOut, None);
+        return Ok(Exit::TimedOut);
+    }
     Ok(outcome::finish(
         context,
         &Outputs::default(),

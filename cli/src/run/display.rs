@@ -110,11 +110,11 @@ impl RunState {
         })
     }
 
-    /// The status in one line, with the figures.
+    /// The status in one line, with the figures while the test runs.
     fn line_text(&self, now: Instant) -> String {
         match self.view(now) {
-            Some(view) => console::plain(&view),
-            None => self.text(),
+            Some(view) if view.step == Step::Running => console::plain(&view),
+            _ => self.text(),
         }
     }
 
@@ -372,7 +372,8 @@ impl LiveDisplay {
                 }
                 _ => {
                     terminal.line(format!("{} {elapsed} {}", self.name, state.text()));
-                    if view.is_none() {
+                    // A status line is too short for the figures.
+                    if view.is_none_or(|view| view.step != Step::Running) {
                         return;
                     }
                 }
@@ -551,7 +552,7 @@ mod tests {
                 .starts_with("collects logs and results: ")
         );
         state.event(&event(9, Step::Done));
-        assert_eq!(state.line_text(now), "done");
+        assert!(state.view(now).is_none());
     }
 
     #[test]

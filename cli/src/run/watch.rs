@@ -430,12 +430,16 @@ impl Watcher<'_> {
             self.display.print(self.detached(what));
             return Some(self.early_end);
         }
-        if let Some(what) = self.options.role.leaves() {
-            self.display.print(self.detached(what));
-            return Some(Some(EarlyEnd::TimedOut));
-        }
         let timeout = self.options.timeout.unwrap_or_default();
         let timeout = humantime::format_duration(timeout);
+        if let Some(what) = self.options.role.leaves() {
+            let what = match self.options.role {
+                Role::Waiter => format!("timeout of {timeout} reached (`--timeout`); {what}"),
+                _ => what.to_owned(),
+            };
+            self.display.print(self.detached(&what));
+            return Some(Some(EarlyEnd::TimedOut));
+        }
         self.stop(
             EarlyEnd::TimedOut,
             &format!("timeout of {timeout} reached (`--timeout`); stopping the test"),

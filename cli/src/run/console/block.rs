@@ -4,15 +4,19 @@ use super::text::Line;
 use crate::terminal::sanitize_line;
 use std::io::Write;
 
-/// Moves to the first column and clears everything from there to the end of the screen.
-const CLEAR_BELOW: &str = "\r\x1b[J";
+/// Clears everything below the cursor, which is in the first column.
+const CLEAR_BELOW: &str = "\x1b[J";
 /// Clears the rest of a row.
 const CLEAR_REST: &str = "\x1b[K";
+/// Moves to the row above, and clears it.
+const CLEAR_ABOVE: &str = "\x1b[A\x1b[2K";
 
 /// The drawn lines. The cursor is in the first column below them.
 #[derive(Debug)]
 pub struct Block {
     drawn: Vec<Line>,
+    /// Number of columns of the terminal when they were drawn.
+    columns: usize,
     has_colours: bool,
 }
 
@@ -22,24 +26,26 @@ impl Block {
         let choice = anstream::AutoStream::choice(&std::io::stderr());
         Self {
             drawn: Vec::new(),
+            columns: 0,
             has_colours: choice != anstream::ColorChoice::Never,
         }
     }
 
     /// Replaces the block, on a terminal with this number of columns.
     pub fn draw(&mut self, lines: Vec<Line>, columns: usize) {
-        let text = replaced(&self.drawn, &lines, columns, self.has_colours);
+        // A terminal joins rows that it has wrapped, also after they are overwritten.
+        if columns != self.columns {
+            self.clear(columns);
+        }
+        write(&replaced(&self.drawn, &lines, self.has_colours));
         self.drawn = lines;
-        write(&text);
+        self.columns = columns;
     }
 
-    /// Removes the block.
+    /// Removes the block, from a terminal with this number of columns.
     pub fn clear(&mut self, columns: usize) {
-        if !self.drawn.is_empty() {
-            let text = up(&self.drawn, columns) + CLEAR_BELOW;
-            self.drawn.clear();
-            write(&text);
-        }
+        write(&cleared(&self.drawn, columns));
+        self.drawn.clear();
     }
 }
 
@@ -58,8 +64,11 @@ fn write(text: &str) {
 
 /// The sequence that replaces the drawn lines. Each row is overwritten before its rest is cleared, so that nothing
 /// flickers.
-fn replaced(drawn: &[Line], lines: &[Line], columns: usize, has_colours: bool) -> String {
-    let mut text = up(drawn, columns) + "\r";
+fn replaced(drawn: &[Line], lines: &[Line], has_colours: bool) -> String {
+    let mut text = match drawn.len() {
+        0 => "\r".to_owned(),
+        rows => format!("\x1b[{rows}A\r"),
+    };
     for line in lines {
         match has_colours {
             true => text += &sanitize_line(&line.to_string()),
@@ -71,14 +80,16 @@ fn replaced(drawn: &[Line], lines: &[Line], columns: usize, has_colours: bool) -
     text + CLEAR_BELOW
 }
 
-/// Moves to the first row of the drawn lines. After a terminal became narrower, a line occupies several rows.
-fn up(drawn: &[Line], columns: usize) -> String {
+/// The sequence that clears the drawn lines. After a terminal became narrower, a line occupies several rows. Rows are
+/// cleared one by one: some terminals keep in their history what is cleared at once from the top of the screen.
+fn cleared(drawn: &[Line], columns: usize) -> String {
     let rows = drawn
         .iter()
         .map(|line| line.width().div_ceil(columns.max(1)).max(1));
     match rows.sum::<usize>() {
         0 => String::new(),
-        rows => format!("\x1b[{rows}A"),
+        // The row of the cursor may contain `^C`.
+        rows => format!("\r{CLEAR_REST}{}", CLEAR_ABOVE.repeat(rows)),
     }
 }
 
@@ -92,12 +103,12 @@ mod tests {
         let before = [Line::plain("one"), Line::plain("two")];
         let after = [Line::styled(FAILURE, "three")];
         assert_eq!(
-            replaced(&before, &after, 80, false),
-            "\x1b[2A\rthree\x1b[K\n\r\x1b[J"
+            replaced(&before, &after, false),
+            "\x1b[2A\rthree\x1b[K\n\x1b[J"
         );
         assert_eq!(
-            replaced(&[], &after, 80, true),
-            format!("\r{FAILURE}three{FAILURE:#}\x1b[K\n\r\x1b[J")
+            replaced(&[], &after, true),
+            format!("\r{FAILURE}three{FAILURE:#}\x1b[K\n\x1b[J")
         );
     }
 
@@ -108,8 +119,8 @@ mod tests {
             Line::plain(""),
             Line::plain("日本"),
         ];
-        assert_eq!(up(&drawn, 40), "\x1b[5A");
-        assert_eq!(up(&drawn, 120), "\x1b[3A");
-        assert_eq!(up(&[], 40), "");
+        let rows = |columns| cleared(&drawn, columns).matches(CLEAR_ABOVE).count();
+        assert_eq!((rows(40), rows(120)), (5, 3));
+        assert_eq!(cleared(&[], 40), "");
     }
 }
