@@ -4,7 +4,7 @@
 //! - [`text`]: lines measured in columns; [`numbers`]; [`table`]: tables of figures; [`layout`]: what fits on a terminal;
 //! - [`block`]: drawing in place.
 
-use super::display::step_text;
+use super::step::description;
 use super::throughput::Throughput;
 use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
 use crate::terminal::Size;
@@ -163,7 +163,7 @@ fn headline(view: &View<'_>) -> Vec<Line> {
     let mut parts = vec![
         Line::plain(&view.live.task)
             .and(Style::new(), "  ")
-            .and(Style::new(), step_text(view.step)),
+            .and(Style::new(), description(view.step)),
     ];
     parts.extend(view.clock().map(Line::plain));
     if view.is_reconnecting {
@@ -452,7 +452,7 @@ pub fn plain(view: &View<'_>) -> String {
     let lost = live.workers.lost.len();
     now.extend((lost > 0).then(|| format!("{lost} lost")));
     now.extend(view.active());
-    let mut parts = vec![format!("{}: {}", step_text(view.step), now.join(", "))];
+    let mut parts = vec![format!("{}: {}", description(view.step), now.join(", "))];
     match &live.figures {
         Some(figures) => {
             parts.push(format!(

@@ -2,7 +2,9 @@
 //! line for each step and queue position, and a line every ten seconds while the test runs.
 
 use super::console::block::Block;
+use super::console::numbers::clock;
 use super::console::{self, MIN_COLUMNS, View};
+use super::step::description;
 use super::throughput::Throughput;
 use crate::out::{DIM, Out};
 use crate::terminal::{self, Size};
@@ -128,7 +130,7 @@ impl RunState {
         let Some(step) = self.step else {
             return "waits for the Director".to_owned();
         };
-        let mut text = step_text(step).to_owned();
+        let mut text = description(step).to_owned();
         if let (Step::Queued, Some(position)) = (step, self.queue) {
             text += &format!(": {} in the queue", ordinal(position));
         }
@@ -155,27 +157,6 @@ impl RunState {
     }
 }
 
-/// What happens during a step.
-pub(super) fn step_text(step: Step) -> &'static str {
-    match step {
-        Step::Queued => "waits to start",
-        Step::Delivery => "delivers the bundles to the nodes",
-        Step::Network => "creates the network",
-        Step::Discovery => "starts the discovery",
-        Step::Workers => "creates the workers",
-        Step::Resolve => "waits for the workers",
-        Step::Readiness => "waits until the workers accept connections",
-        Step::WaitCommand => "runs the wait command",
-        Step::Delay => "waits for the delay",
-        Step::Master => "starts the master",
-        Step::Running => "the test runs",
-        Step::Collect => "collects logs and results",
-        Step::Report => "computes figures and verdict",
-        Step::Cleanup => "cleans up",
-        Step::Done => "done",
-    }
-}
-
 /// 1st, 2nd, 3rd, 4th, 11th, 21st.
 fn ordinal(number: u32) -> String {
     let ending = match (number % 100, number % 10) {
@@ -186,16 +167,6 @@ fn ordinal(number: u32) -> String {
         _ => "th",
     };
     format!("{number}{ending}")
-}
-
-/// `1:05`, `1:00:05`.
-pub fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match hours {
-        0 => format!("{minutes}:{seconds:02}"),
-        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
-    }
 }
 
 /// The output of the display.
@@ -553,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinals_and_times_are_readable() {
+    fn ordinals_are_readable() {
         for (number, expected) in [
             (1, "1st"),
             (2, "2nd"),
@@ -566,9 +537,6 @@ mod tests {
             (111, "111th"),
         ] {
             assert_eq!(ordinal(number), expected);
-        }
-        for (seconds, expected) in [(0, "0:00"), (65, "1:05"), (3605, "1:00:05")] {
-            assert_eq!(clock(Duration::from_secs(seconds)), expected);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Numbers in few characters, whatever their size.
 
-use crate::run::display::clock;
 use std::time::Duration;
 
 /// A cell without a value.
@@ -48,6 +47,16 @@ pub fn users(users: f64) -> String {
     }
 }
 
+/// `1:05`, `1:00:05`.
+pub fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
 /// Milliseconds as `1:05`.
 pub fn time(millis: u64) -> String {
     clock(Duration::from_millis(millis))
@@ -85,6 +94,9 @@ mod tests {
         assert_eq!(users(120.0), "120");
         assert_eq!(users(120.5), "120.5");
         assert_eq!(time(3_725_000), "1:02:05");
+        for (seconds, expected) in [(0, "0:00"), (65, "1:05"), (3605, "1:00:05")] {
+            assert_eq!(clock(Duration::from_secs(seconds)), expected);
+        }
     }
 
     #[test]
