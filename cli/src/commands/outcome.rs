@@ -3,7 +3,6 @@
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::fetch;
 use crate::out::Out;
 use crate::path::segment;
 use crate::run::console::{self, text::Line};
@@ -13,6 +12,7 @@ use crate::run::outputs::Outputs;
 use crate::run::summary;
 use crate::run::watch::WatchResult;
 use crate::terminal::Size;
+use crate::{fetch, save};
 use atq_api_spec::report::{Report, Verdict};
 use atq_api_spec::task::{Step, Task};
 use serde::Serialize;
@@ -35,7 +35,7 @@ struct Outcome<'a> {
     results: Option<&'a Path>,
 }
 
-/// Writes the outputs and prints the result, optionally with a table of the figures. Returns the exit code.
+/// Writes the outputs and prints the verdict, optionally a table of the figures, and where the report is. Returns the exit code.
 pub async fn finish(
     context: &Context,
     outputs: &Outputs<'_>,
@@ -74,15 +74,21 @@ pub async fn finish(
         (ended, Some(error)) => ended.or(error.exit()),
         (ended, None) => ended,
     };
+    for line in summary::lines(task, ended, exit, saved) {
+        out.line(line);
+    }
     if with_figures && !out.json {
         let lines = figures(context, task, interrupts).await;
         lines.into_iter().for_each(|line| out.line(line));
     }
-    for line in summary::lines(task, ended, exit, saved) {
-        out.line(line);
-    }
     if task.step == Step::Done {
-        out.line(summary::report(context.director.url(), &task.id, saved));
+        let page = saved.map(|dir| dir.join(save::PAGE));
+        let page = page.filter(|page| page.is_file());
+        out.line(summary::report(
+            context.director.url(),
+            &task.id,
+            page.as_deref(),
+        ));
     }
     print_outcome(out, Some(task), exit, saved);
     exit
@@ -112,7 +118,7 @@ async fn write_outputs(
     }
 }
 
-/// The table of the figures of an ended task, and an empty line. Without figures: the reason.
+/// The table of the figures of an ended task, after an empty line. Without figures: the reason.
 async fn figures(context: &Context, task: &Task, interrupts: &mut Interrupts) -> Vec<Line> {
     if task.step != Step::Done {
         return Vec::new();
@@ -131,7 +137,7 @@ async fn figures(context: &Context, task: &Task, interrupts: &mut Interrupts) ->
     match report {
         Ok(report) => match console::final_table(&report, columns) {
             lines if lines.is_empty() => report.notes.iter().map(Line::plain).collect(),
-            lines => lines.into_iter().chain([Line::default()]).collect(),
+            lines => [Line::default()].into_iter().chain(lines).collect(),
         },
         Err(error) => {
             context

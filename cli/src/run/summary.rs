@@ -3,7 +3,7 @@
 use crate::exit::Exit;
 use crate::out::{DIM, FAILURE, SUCCESS, WARNING};
 use crate::path::segment;
-use crate::{save, socket, terminal};
+use crate::{socket, terminal};
 use anstyle::Style;
 use atq_api_spec::report::CriterionResult;
 use atq_api_spec::task::Task;
@@ -50,7 +50,7 @@ pub fn lines(task: &Task, ended: Exit, exit: Exit, saved: Option<&Path>) -> Vec<
     lines
 }
 
-/// The line that names the report: its page at the Director at `url`, and the saved one.
+/// The line that names the report: its page at the Director at `url`, and the saved file.
 pub fn report(url: &str, name: &str, saved: Option<&Path>) -> String {
     let page = match socket::is_url(url) {
         true => format!("`atq report {name} --html FILE`"),
@@ -61,10 +61,7 @@ pub fn report(url: &str, name: &str, saved: Option<&Path>) -> String {
         ),
     };
     match saved {
-        Some(dir) => format!(
-            "report: {page}, saved as {}",
-            dir.join(save::PAGE).display()
-        ),
+        Some(file) => format!("report: {page}, saved as {}", file.display()),
         None => format!("report: {page}"),
     }
 }
@@ -209,7 +206,7 @@ mod tests {
     fn the_report_is_named_with_its_page_and_its_file() {
         let url = "https://director.example.com:8443";
         insta::assert_snapshot!(report(url, "nightly", None), @"report: https://director.example.com:8443/api/task/nightly/report");
-        insta::assert_snapshot!(report(url, "nightly", Some(Path::new("out"))), @"report: https://director.example.com:8443/api/task/nightly/report, saved as out/report.html");
+        insta::assert_snapshot!(report(url, "nightly", Some(Path::new("out/report.html"))), @"report: https://director.example.com:8443/api/task/nightly/report, saved as out/report.html");
         insta::assert_snapshot!(report("unix:///run/atq/atq.sock", "nightly", None), @"report: `atq report nightly --html FILE`");
     }
 
