@@ -153,6 +153,10 @@ pub struct LiveFigures {
     pub codes: Vec<CodeCount>,
     /// Figures over time since the start.
     pub series: Series,
+    /// `series` has only the points that start at this time or later, in milliseconds since the Unix epoch: the client has
+    /// the earlier ones. Absent if it has all points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series_from: Option<u64>,
     /// The files.
     pub sources: Vec<LiveSource>,
     /// Number of other files.
@@ -234,6 +238,7 @@ impl LiveFigures {
     #[must_use]
     pub fn since(mut self, at: u64) -> Self {
         self.series.points.retain(|point| point.at >= at);
+        self.series_from = Some(at);
         self
     }
 }
