@@ -35,7 +35,7 @@ mod series;
 mod snapshot;
 mod window;
 
-pub use atq_api_spec::live::LiveFigures;
+pub use atq_api_spec::live::{LiveFigures, SourceState};
 pub use measure::{Measure, Measured};
 pub(crate) use recent::Recent;
 pub use snapshot::MAX_LABELS;
