@@ -38,7 +38,7 @@ mod window;
 pub use atq_api_spec::live::{LiveFigures, SourceState};
 pub use measure::{Measure, Measured};
 pub(crate) use recent::Recent;
-pub use snapshot::MAX_LABELS;
+pub use snapshot::{MAX_LABELS, MAX_SOURCES, MAX_WORKERS};
 pub use window::LastWindow;
 
 use crate::tally::container;
