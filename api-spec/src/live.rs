@@ -26,8 +26,8 @@ pub struct LiveTask {
     pub elapsed_ms: Option<u64>,
     /// Duration of the test in milliseconds after which the run fails.
     pub max_duration_ms: u64,
-    /// Time in milliseconds since bytes of the result files were last read completely; absent before they are read, and
-    /// after the end of the run.
+    /// Time in milliseconds since all result files were last read completely; absent before they are read, and after the
+    /// end of the test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<u64>,
     /// The workers.
@@ -35,7 +35,8 @@ pub struct LiveTask {
     /// Resource usage of the containers in the latest sample, sorted by name; empty if it is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<LiveContainer>,
-    /// The criteria for the figures so far, in the order of the definition. Their result may change until the end.
+    /// The criteria for the figures so far, in the order of the definition. Their result may change until the end. While
+    /// the test runs, a criterion with `for` is evaluated for the windows that end with each second.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<CriterionResult>,
     /// The conditions that end the run early, in the order of the definition.
@@ -55,6 +56,17 @@ pub struct LiveTask {
     pub failure: Option<Failure>,
     /// Whether the run has ended and its figures are final: the last state of a stream.
     pub is_final: bool,
+}
+
+/// An event of the stream, with the fields of Server-Sent Events.
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+pub struct StreamedLiveTask {
+    /// Identifies the state, for `Last-Event-ID`. `deleted` has none.
+    pub id: Option<String>,
+    /// `live`, or `deleted`, which ends the stream of a deleted task.
+    pub event: String,
+    /// The `LiveTask` as JSON; `{}` for `deleted`.
+    pub data: String,
 }
 
 /// Number of workers, and the lost ones.
@@ -130,18 +142,18 @@ pub struct LiveFigures {
     /// End of the newest sample, in milliseconds since the Unix epoch; absent without samples with times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<u64>,
-    /// True if these are the tool's own figures of intervals, not of samples.
+    /// True if these are the tool's own figures of intervals, not of samples. False after the end of the run.
     pub is_summarised: bool,
     /// Figures of all samples since the start.
     pub total: Figures,
     /// Figures of the latest seconds. `throughput` is the rate.
     pub last: Figures,
-    /// Length of `last` in seconds: less than 10 at the beginning of a run.
+    /// Length of `last` in seconds: less than 10 at the beginning of a run, 0 after its end.
     pub last_seconds: u64,
     /// Active users of all workers; absent if the tool does not report them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<f64>,
-    /// The labels with the highest rates, at most 50.
+    /// The labels with the highest rates, after the end those with most samples; at most 50.
     pub labels: Vec<LiveGroup>,
     /// Number of other labels.
     pub labels_left_out: usize,
@@ -149,10 +161,14 @@ pub struct LiveFigures {
     pub workers: Vec<LiveGroup>,
     /// Number of other workers.
     pub workers_left_out: usize,
-    /// The most frequent response codes of all requests.
+    /// The most frequent response codes of all requests; empty after the end of the run.
     pub codes: Vec<CodeCount>,
     /// Figures over time since the start.
     pub series: Series,
+    /// `series` has only the points that start at this time or later, in milliseconds since the Unix epoch: the client has
+    /// the earlier ones. Absent if it has all points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series_from: Option<u64>,
     /// The files.
     pub sources: Vec<LiveSource>,
     /// Number of other files.
@@ -234,6 +250,7 @@ impl LiveFigures {
     #[must_use]
     pub fn since(mut self, at: u64) -> Self {
         self.series.points.retain(|point| point.at >= at);
+        self.series_from = Some(at);
         self
     }
 }

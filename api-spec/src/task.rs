@@ -52,6 +52,11 @@ pub struct TaskPayload {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 100, example = json!(["p95 < 500ms", "errors < 1%", "p99 of Login < 2s"]))]
     pub criteria: Vec<String>,
+    /// Conditions that end the run early, for example `errors > 20% for 30s`: the run ends as `stopped` with the verdict
+    /// `fail` when one of them holds for the samples of the latest seconds. The documentation has the grammar.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100, example = json!(["errors > 20% for 30s", "p95 of Login > 2s for 1m"]))]
+    pub stop_when: Vec<String>,
     /// Minimum number of samples; with fewer samples the verdict is `invalid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, example = 1000)]
@@ -186,7 +191,7 @@ pub enum TaskStatus {
     Initializing,
     /// The master runs.
     Started,
-    /// Stopped on request.
+    /// Stopped on request, or by a condition of `stopWhen`.
     Stopped,
     /// Ended with exit code 0.
     Finished,
@@ -290,6 +295,9 @@ pub struct Task {
     /// Criteria, in canonical form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<String>,
+    /// Conditions that end the run early, in canonical form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_when: Vec<String>,
     /// Minimum number of samples, as defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_samples: Option<u64>,

@@ -61,7 +61,7 @@ fn places_in_json() {
     let text = "{\n\t\"name\": \"x\",\t\"dely\": 5,\n\t\"é\": 1, \"delay\": -1,\n  \"master\": {\"alias\": \"m\",\t\"image\": \"A\"},\n  \"worker\": {\n    \"alias\": \"w\",\n    \"environment\": [\"A=1\",\n      \"B\"],\n    \"split\": [{\"path\": \"a\"}]\n  }\n}";
     insta::assert_snapshot!(faults_in(text, true), @r#"
     load:2:15: dely: is not a known field; did you mean `delay`?
-    load:3:2: é: is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
+    load:3:2: é: is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `stopWhen`, `minSamples`, `resultFiles`
     load:2:2: name: `x` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     load:4:28: master.image: `A` has the part `A`; expected lower-case letters and digits, with single `.`, `_` or `-` between them
     load:5:3: worker.image: is missing; it is required
@@ -205,7 +205,7 @@ fn syntax_errors() {
     "a: *b" load:1:4: is not YAML: reference to unknown value
     "a: [" load:1:4: is not YAML: unclosed bracket '['
     "--- 1\n--- 2" load:2:5: is not YAML: only single YAML document expected but multiple found
-    "a: !x b" load:1:1: a: is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
+    "a: !x b" load:1:1: a: is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `stopWhen`, `minSamples`, `resultFiles`
     load:1:1: name: is missing; it is required
     load:1:1: master: is missing; expected an object with `alias` and `image`
     load:1:1: worker: is missing; expected an object with `alias` and `image`

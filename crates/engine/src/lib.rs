@@ -5,7 +5,8 @@
 //!   complete;
 //! - [`EngineObserver`]: is notified of calls of an engine's interface;
 //! - [`Member`], [`Node`], [`Status`], [`Owned`]: the state that an engine reports;
-//! - `model` and `contract` (feature `model`): an engine in memory, and the suite that every engine passes.
+//! - `model` and `contract` (feature `model`): an engine in memory, and the suite that every engine passes;
+//!   `growing` (the same feature): an engine whose containers write result files as a test demands.
 //!
 //! The crate must not use terms of a specific engine, and does not depend on Docker, HTTP or a store.
 //! `atq-engine-swarm` implements it for Docker Swarm. `examples/contract.rs` runs the contract suite.
@@ -29,6 +30,8 @@ mod bundles;
 pub mod contract;
 mod engine;
 mod error;
+#[cfg(any(test, feature = "model"))]
+pub mod growing;
 mod log;
 mod machine;
 mod member;

@@ -1,7 +1,7 @@
 //! Files kept of each run after its containers are removed, under `datadir/evidence`.
 //!
 //! - [`Evidence`]: writes and reads logs, results, the manifest and the report of a run;
-//! - [`results`]: the files that containers leave in `/atq/results`;
+//! - [`results`]: the files that containers leave in `/atq/results`; [`live`]: their bytes while the test runs;
 //! - [`report`]: the figures from them; [`cpu_usage`]: the CPU usage of load generators and nodes;
 //! - [`container_metrics`]: CPU, memory, network and block I/O of all containers over time.
 //!
@@ -51,6 +51,7 @@
 pub mod container_metrics;
 pub mod cpu_usage;
 mod fingerprint;
+pub mod live;
 mod log_file;
 mod log_position;
 mod observed;

@@ -7,6 +7,9 @@
 
 mod attempts;
 mod figures;
+mod so_far;
+
+pub use so_far::{ConditionResult, SoFar};
 
 use super::Evidence;
 use atq_engine::Role;
@@ -51,7 +54,7 @@ struct ReadJob {
     results: Vec<ContainerResults>,
     spec: TaskSpec,
     run: String,
-    patterns: Option<GlobSet>,
+    result_files: ResultFiles,
     cancelled: Arc<AtomicBool>,
     deadline: Instant,
 }
@@ -75,7 +78,7 @@ impl Evidence {
             results: results.collect(),
             spec: spec.clone(),
             run: run.to_owned(),
-            patterns: patterns(&spec.result_files)?,
+            result_files: ResultFiles::of(spec)?,
             cancelled: Arc::clone(&cancelled.0),
             deadline: Instant::now() + READING_TIME,
         };
@@ -103,15 +106,34 @@ impl Evidence {
     }
 }
 
-/// Compiles the patterns; `None` if there are none, so that every file matches.
-fn patterns(texts: &[String]) -> Result<Option<GlobSet>, String> {
-    let mut set = GlobSet::builder();
-    let wrong = |error: globset::Error| format!("`resultFiles`: {error}");
-    for text in texts {
-        set.add(Glob::new(text).map_err(wrong)?);
+/// The files of a container that may have samples: those that match `resultFiles` of the definition, or all.
+#[derive(Debug, Clone)]
+pub struct ResultFiles(Option<GlobSet>);
+
+impl ResultFiles {
+    /// The files that a definition selects.
+    ///
+    /// # Errors
+    /// If a pattern is invalid.
+    pub fn of(spec: &TaskSpec) -> Result<Self, String> {
+        let mut set = GlobSet::builder();
+        let wrong = |error: globset::Error| format!("`resultFiles`: {error}");
+        for text in &spec.result_files {
+            set.add(Glob::new(text).map_err(wrong)?);
+        }
+        let set = set.build().map_err(wrong)?;
+        Ok(Self((!set.is_empty()).then_some(set)))
     }
-    let set = set.build().map_err(wrong)?;
-    Ok((!set.is_empty()).then_some(set))
+
+    /// Whether a file may have samples; `path` is that in the results of its container.
+    pub fn contains(&self, path: &Path) -> bool {
+        self.0.as_ref().is_none_or(|set| set.is_match(path))
+    }
+
+    /// Whether the definition selects files.
+    pub fn are_selected(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 impl ReadJob {
@@ -126,8 +148,12 @@ impl ReadJob {
         }
         let incomplete = std::mem::take(&mut read.gaps);
         let missing = self.without_samples(&read);
-        let (finished, readings) =
-            figures::finish(read.tally, &self.spec, &self.run, self.patterns.is_some());
+        let (finished, readings) = figures::finish(
+            read.tally,
+            &self.spec,
+            &self.run,
+            self.result_files.are_selected(),
+        );
         let (mut report, mut doubts) = (finished.report, finished.doubts);
         let mut gaps = finished.gaps;
         gaps.extend(incomplete.into_iter().chain(missing));
@@ -182,8 +208,7 @@ impl ReadJob {
 
     fn file(&self, results: &ContainerResults, path: &Path, figures: &mut RoleFigures) {
         let inner = path.strip_prefix(&results.dir).unwrap_or(path);
-        let patterns = self.patterns.as_ref();
-        if patterns.is_some_and(|set| !set.is_match(inner)) {
+        if !self.result_files.contains(inner) {
             return;
         }
         let name = format!("{}/{}", results.name, inner.display());
@@ -201,7 +226,7 @@ impl ReadJob {
         };
         match read {
             Ok(source) if source.format.is_empty() && source.problem.is_none() => {
-                if self.patterns.is_some() {
+                if self.result_files.are_selected() {
                     figures.gaps.push(format!(
                         "the result file `{name}` matches `resultFiles`, but its format is not recognised"
                     ));

@@ -57,13 +57,13 @@ impl Budget {
         }
     }
 
-    fn take_file(&self) -> Result<(), Stop> {
+    pub(super) fn take_file(&self) -> Result<(), Stop> {
         let limit = self.limits.files;
         take(&self.files, 1)
             .map_err(|()| Stop::TooLarge(format!("the run has more than {limit} result files")))
     }
 
-    fn take_bytes(&self, bytes: u64) -> Result<(), Stop> {
+    pub(super) fn take_bytes(&self, bytes: u64) -> Result<(), Stop> {
         let limit = self.limits.bytes;
         take(&self.bytes, bytes).map_err(|()| {
             Stop::TooLarge(format!(
@@ -96,6 +96,9 @@ pub struct KeptResults {
     /// The reason for an incomplete copy; `None` if it is complete.
     #[serde(default)]
     pub problem: Option<String>,
+    /// Whether these are the files received while the test ran ([`super::live`]), and not those at its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl Evidence {
@@ -156,6 +159,7 @@ impl Evidence {
             bytes: unpacked.bytes,
             left_out: unpacked.left_out,
             problem: unpacked.stop.as_ref().map(|stop| stop.text().to_owned()),
+            partial: false,
         };
         let moved = spawn_blocking(move || {
             let moved = move_into_place(&run, kept, &into);
@@ -177,7 +181,11 @@ impl Evidence {
 }
 
 /// Moves the files received in `from` into place, unless the existing ones are more complete. Returns the metadata in effect.
-fn move_into_place(run: &Path, new: KeptResults, from: &Path) -> io::Result<KeptResults> {
+pub(super) fn move_into_place(
+    run: &Path,
+    new: KeptResults,
+    from: &Path,
+) -> io::Result<KeptResults> {
     let metadata = run.join("kept").join(format!("{}.json", new.source));
     let results = run.join("results");
     let to = results.join(new.source.to_string());

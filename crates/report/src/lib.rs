@@ -71,7 +71,7 @@ mod unpack;
 mod windows;
 
 pub use atq_api_spec::report::{
-    ContainerFigures, ContainerPoint, ContainerSeries, Figures, Report,
+    ContainerFigures, ContainerPoint, ContainerSeries, Figures, Report, Series, SeriesPoint,
 };
 pub use file::{FinishedFile, ResultFile};
 pub use tally::{Finished, Options, SourceSummary, Tally};

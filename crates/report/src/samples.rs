@@ -229,7 +229,7 @@ impl Samples {
     }
 
     /// The sums of a label, or of all samples.
-    fn sums(&self, label: Option<&str>) -> Vec<&Sums> {
+    pub fn sums(&self, label: Option<&str>) -> Vec<&Sums> {
         match label {
             None => {
                 let transactions = self.has_transactions_only();

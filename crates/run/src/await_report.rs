@@ -2,7 +2,6 @@
 
 use super::{Orchestrator, View};
 use atq_store::StoreError;
-use atq_task::state::Step;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -38,7 +37,7 @@ impl Orchestrator {
 impl View {
     /// Whether evidence, figures and verdict of the run are stored.
     pub fn is_reported(&self) -> bool {
-        self.state.step > Step::Report || (self.state.step == Step::Report && self.state.step_done)
+        self.state.is_reported()
     }
 }
 

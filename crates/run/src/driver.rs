@@ -56,6 +56,9 @@ async fn record(run: &mut Run, event: Event) -> Result<(), IllegalEvent> {
     if run.state.step >= Step::Report {
         run.slot = None;
     }
+    if run.state.is_reported() {
+        run.live.set_results(None);
+    }
     if run.state.is_done() {
         run.claim = None;
         run.guard = None;

@@ -77,14 +77,27 @@ impl ResultsIngest {
         self.outcomes.lock().kept.get(&source).cloned()
     }
 
-    /// The reason, as a sentence, why no results of `source` are stored.
-    pub fn problem(&self, source: Source) -> Option<String> {
+    /// Why no results of `source` are stored.
+    pub fn problem(&self, source: Source) -> Option<Uncollected> {
         let outcomes = self.outcomes.lock();
         match outcomes.problems.get(&source) {
-            Some(problem) => Some(unread(source, problem)),
-            None => outcomes.unkept.get(&source).cloned(),
+            Some(problem) => Some(Uncollected::Unread(problem.clone())),
+            None => outcomes
+                .unkept
+                .get(&source)
+                .cloned()
+                .map(Uncollected::Unkept),
         }
     }
+}
+
+/// Why results are not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uncollected {
+    /// They could not be read, for this reason.
+    Unread(String),
+    /// They could not be written; as a sentence.
+    Unkept(String),
 }
 
 #[async_trait]

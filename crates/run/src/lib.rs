@@ -6,6 +6,7 @@
 //! - [`steps`]: the work of each step; [`interruption`]: interruptible sleeps; `cleanup`: the removal of objects;
 //! - [`bundles`]: the removal of bundles;
 //! - [`limits`]: the timeout and the lease set by the client of a run;
+//! - [`live`]: figures while a test runs;
 //! - [`queue`]: the queue of tasks; [`health`]: the status of the engine; [`recover`]: resumes tasks at start;
 //!   [`orphans`]: objects of tasks that are not in the store; `damaged`: deletion of unreadable tasks.
 //!
@@ -25,6 +26,7 @@ pub mod health;
 pub mod ingest;
 pub mod interruption;
 pub mod limits;
+pub mod live;
 pub mod logs;
 mod manifest;
 pub mod orphans;
@@ -52,6 +54,7 @@ use atq_task::state::{State, Step};
 use atq_task::timestamp::Timestamp;
 use futures_util::FutureExt;
 use limits::Limits;
+use live::LiveRun;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -63,6 +66,7 @@ struct ActiveTask {
     control: watch::Sender<RunControl>,
     limits: Arc<Limits>,
     workers: Arc<Mutex<Vec<WorkerStatus>>>,
+    live: Arc<LiveRun>,
     ended: watch::Receiver<bool>,
 }
 
@@ -217,6 +221,7 @@ impl Orchestrator {
         let limits = Arc::new(Limits::new(&stored.state, self.shared.clock));
         let (end, ended) = watch::channel(false);
         let workers = Arc::new(Mutex::new(stored.state.workers.clone()));
+        let live = Arc::new(LiveRun::default());
         if stored.state.step == Step::Queued {
             self.shared
                 .queue
@@ -228,10 +233,11 @@ impl Orchestrator {
                 control: sender.clone(),
                 limits: Arc::clone(&limits),
                 workers: Arc::clone(&workers),
+                live: Arc::clone(&live),
                 ended,
             },
         );
-        let run = run::Run::new(Arc::clone(&self.shared), stored, control, workers);
+        let run = run::Run::new(Arc::clone(&self.shared), stored, control, workers, live);
         let (name, this) = (name.clone(), self.clone());
         tokio::spawn(async move {
             let driven = tokio::select! {

@@ -2,6 +2,8 @@
 
 use super::control::RunControl;
 use super::interruption::StepError;
+use super::live::LiveRun;
+use super::live::following::Following;
 use super::queue::{Claim, Slot};
 use super::shared::Shared;
 use super::usage::Sampling;
@@ -38,6 +40,10 @@ pub struct Run {
     pub(super) guard: Option<ResourceGuard>,
     /// The sampling of resource usage, from the first command or the test on.
     pub(super) sampling: Option<Sampling>,
+    /// The following of the result files, while the test runs.
+    pub(super) following: Following,
+    /// Figures of the test for the API.
+    pub(super) live: Arc<LiveRun>,
 }
 
 /// Drops the large fields of a queued definition: a thousand tasks may wait, and only running ones need these fields.
@@ -55,6 +61,7 @@ impl Run {
         stored: Stored,
         control: watch::Receiver<RunControl>,
         workers: Arc<Mutex<Vec<WorkerStatus>>>,
+        live: Arc<LiveRun>,
     ) -> Self {
         // For a run that was active before a restart. Acquired here and not by the driver, so that no waiting task can
         // take it first.
@@ -78,6 +85,8 @@ impl Run {
             control,
             workers,
             sampling: None,
+            following: Following::No,
+            live,
         }
     }
 

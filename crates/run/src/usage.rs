@@ -2,6 +2,7 @@
 //! runs. Errors never fail the run.
 
 use super::clock::Clock;
+use super::live::LiveRun;
 use super::run::Run;
 use atq_engine::{ContainerSample, Member, Role, RunContext, Source, Target, Targets};
 use atq_engine::{UsageSink, UsageWatch};
@@ -36,11 +37,15 @@ struct Recorder {
     requires_cpu: AtomicBool,
     /// All samples.
     log: MetricsLog,
+    /// The latest samples.
+    live: Arc<LiveRun>,
 }
 
 impl UsageSink for Recorder {
     fn container(&self, sample: &ContainerSample<'_>) {
-        self.log.add(self.clock.now(), sample);
+        let now = self.clock.now();
+        self.log.add(now, sample);
+        self.live.record_usage(now, sample);
         let target = sample.target;
         if let Some(cpu) = sample.cpu
             && matches!(target.source.role, Role::Worker | Role::Master)
@@ -63,7 +68,7 @@ impl UsageSink for Recorder {
 
 /// Whether the verdict on this task depends on the CPU usage of its load generators.
 pub fn requires_cpu_usage(spec: &TaskSpec) -> bool {
-    !spec.criteria.is_empty() || spec.min_samples.is_some()
+    spec.has_requirements()
 }
 
 impl Run {
@@ -139,6 +144,7 @@ fn start(run: &Run) -> Sampling {
         cpu: SharedCollector::default(),
         requires_cpu: AtomicBool::new(false),
         log: log.clone(),
+        live: Arc::clone(&run.live),
     });
     let targets = Targets::default();
     let sink = Arc::clone(&recorder) as _;

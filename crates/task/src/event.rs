@@ -200,6 +200,13 @@ pub enum Event {
     },
     /// The run stops on request.
     Stopped,
+    /// The run stops because a condition of `stopWhen` is met.
+    StopConditionMet {
+        /// The condition, as defined.
+        condition: String,
+        /// The value of the latest window, with its unit.
+        seen: String,
+    },
     /// The run is ended by force: from now on containers are killed without grace period.
     Forced,
     /// Logs and exit codes are on the Director's disk.

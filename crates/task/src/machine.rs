@@ -5,7 +5,7 @@
 use super::event::{Event, Failure, Record};
 use super::exit_code;
 use super::spec::TaskSpec;
-use super::state::{Desired, LostWorker, Outcome, State, Step};
+use super::state::{Desired, LostWorker, MetCondition, Outcome, State, Step};
 use thiserror::Error;
 
 /// Number of clean-up attempts before the run ends with leftovers, whose removal is then retried in the
@@ -123,7 +123,9 @@ fn allowed(state: &State, event: &Event) -> bool {
         Event::WaitTried { .. } => during(Step::WaitCommand),
         Event::DelayStarted { .. } | Event::DelayEnded => during(Step::Delay),
         Event::MasterCreated { .. } | Event::MasterStarted => during(Step::Master),
-        Event::WorkerLost { .. } | Event::MasterEnded { .. } => during(Step::Running),
+        Event::WorkerLost { .. } | Event::MasterEnded { .. } | Event::StopConditionMet { .. } => {
+            during(Step::Running)
+        }
         Event::Failed { .. } | Event::Stopped => {
             state.step < Step::Collect && state.outcome.is_none()
         }
@@ -243,6 +245,10 @@ fn apply(state: &mut State, record: &Record) {
         }
         Event::Stopped => {
             state.stopped_by = record.by.clone();
+            end(state, record, Outcome::Stopped);
+        }
+        Event::StopConditionMet { condition, seen } => {
+            state.stopped_when = Some(MetCondition { condition, seen });
             end(state, record, Outcome::Stopped);
         }
         Event::Forced => state.forced = true,

@@ -80,9 +80,17 @@ pub struct Inputs<'a> {
     pub now: Timestamp,
 }
 
+impl Inputs<'_> {
+    /// True if a condition of `stopWhen` ended the run. Samples that are missing then cannot change the verdict, and the
+    /// early end itself is a reason for them: fewer samples, files that end in the middle of a line.
+    fn ended_early(&self) -> bool {
+        self.state.stopped_when.is_some()
+    }
+}
+
 /// Computes the verdict on a run. All reasons are listed, not only the first.
 pub fn evaluate(inputs: &Inputs<'_>) -> Judgement {
-    let criteria = results(&inputs.spec.criteria, &inputs.measured.readings);
+    let criteria = criterion_results(&inputs.spec.criteria, &inputs.measured.readings);
     let invalid = invalid_reasons(inputs);
     let failure = failure(inputs.state);
     let holds = criteria.iter().all(|result| result.holds);
@@ -98,7 +106,8 @@ pub fn evaluate(inputs: &Inputs<'_>) -> Judgement {
     }
 }
 
-fn results(criteria: &[Criterion], readings: &[Reading]) -> Vec<CriterionResult> {
+/// The result of each criterion for its reading, in their order. Criteria without a reading are not evaluated.
+pub fn criterion_results(criteria: &[Criterion], readings: &[Reading]) -> Vec<CriterionResult> {
     let readings = readings.iter().chain(std::iter::repeat(&Reading::Nothing));
     criteria
         .iter()
@@ -143,7 +152,9 @@ fn invalid_reasons(inputs: &Inputs<'_>) -> Vec<String> {
     reasons.extend(inputs.generators.saturated.iter().cloned());
     reasons.extend(clocks(inputs.generators));
     reasons.extend(dates(inputs));
-    reasons.extend(unmeasured(&inputs.spec.criteria, &inputs.measured.readings));
+    if !inputs.ended_early() {
+        reasons.extend(unmeasured(&inputs.spec.criteria, &inputs.measured.readings));
+    }
     reasons
 }
 
@@ -154,6 +165,8 @@ fn ending(state: &State) -> Option<String> {
     };
     match (state.outcome, &state.failure) {
         (Some(Outcome::Finished), _) => None,
+        // Its own definition ended the run.
+        (Some(Outcome::Stopped), _) if state.stopped_when.is_some() => None,
         (Some(Outcome::Stopped), _) => Some(format!("the run was stopped {lasted}")),
         (Some(Outcome::Errored), Some(failure)) => match failure.code {
             // The exit code is the test tool's own result, unless the tool was terminated.
@@ -208,19 +221,19 @@ fn truncated(mut all: Vec<String>, what: &str) -> Vec<String> {
 fn samples(inputs: &Inputs<'_>) -> Vec<String> {
     let (spec, measured) = (inputs.spec, inputs.measured);
     let mut reasons = Vec::new();
-    let is_required = !spec.criteria.is_empty() || !spec.result_files.is_empty();
-    if measured.samples == 0 && (is_required || spec.min_samples.is_some() || measured.files > 0) {
+    let is_required = spec.has_requirements() || !spec.result_files.is_empty();
+    if measured.samples == 0 && (is_required || measured.files > 0) {
         reasons.push(no_samples(spec, measured));
     }
     match spec.min_samples {
-        Some(least) if measured.samples < least => reasons.push(format!(
+        Some(least) if measured.samples < least && !inputs.ended_early() => reasons.push(format!(
             "there are {} samples; `minSamples` requires {least}",
             measured.samples
         )),
         _ => {}
     }
     reasons.extend(measured.doubts.iter().cloned());
-    if !spec.criteria.is_empty() || spec.min_samples.is_some() {
+    if spec.has_requirements() && !inputs.ended_early() {
         reasons.extend(measured.gaps.iter().cloned());
     }
     reasons
@@ -329,6 +342,12 @@ fn other_labels_hint(label: &str, labels: &[&str]) -> String {
 
 /// The reason for a failed run other than its criteria.
 fn failure(state: &State) -> Option<String> {
+    if let Some(met) = &state.stopped_when {
+        let (condition, seen) = (&met.condition, &met.seen);
+        return Some(format!(
+            "the run was stopped, as `{condition}` was met: {seen}"
+        ));
+    }
     let code = match (state.outcome, &state.failure) {
         (Some(Outcome::Finished), _) => state.exit_code.unwrap_or(0),
         (Some(Outcome::Errored), Some(failure)) if failure.code == FailureCode::MasterExit => {

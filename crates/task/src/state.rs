@@ -98,7 +98,7 @@ pub enum Outcome {
     Finished,
     /// The run failed.
     Errored,
-    /// A client stopped the run.
+    /// A client stopped the run, or a condition of `stopWhen`.
     Stopped,
 }
 
@@ -153,6 +153,15 @@ pub struct LostWorker {
     pub replica: u32,
     /// Docker's reason.
     pub reason: String,
+}
+
+/// The condition of `stopWhen` that ended a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetCondition {
+    /// The condition, as defined.
+    pub condition: String,
+    /// The value that met it, with its unit.
+    pub seen: String,
 }
 
 /// The state of a run.
@@ -231,6 +240,9 @@ pub struct State {
     /// Name of the client that stopped the run, if it was identified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<String>,
+    /// The condition of `stopWhen` that ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_when: Option<MetCondition>,
     /// The last lines of a master that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
@@ -260,6 +272,11 @@ impl State {
     /// Whether the engine may have objects of the run: the first calls are made after these records.
     pub fn may_have_objects(&self) -> bool {
         self.subnets_tried > 0 || self.delivery_started
+    }
+
+    /// Whether figures and verdict of the run are stored.
+    pub fn is_reported(&self) -> bool {
+        self.step > Step::Report || (self.step == Step::Report && self.step_done)
     }
 
     /// Whether the run is complete.

@@ -1,36 +1,24 @@
 //! The events of a task: as a list, or as a stream.
 
-use super::access::access_ended;
 use super::app::App;
-use super::body::with_guard;
-use super::error::{ApiError, RequestError};
+use super::error::ApiError;
 use super::path::TaskId;
 use super::query::Query;
 use super::task::find;
 use super::view::EventConverter;
-use super::{media, view};
+use super::{sse, view};
 use atq_access::Principal;
 use atq_api_spec::error::Problem;
 use atq_api_spec::task::{StreamedEvent, TaskEvent, TaskEvents};
 use atq_run::events::HistoryUpdate;
 use atq_store::StoreError;
-use atq_task::spec::shorten;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures_util::{StreamExt, stream};
-use serde_json::json;
+use futures_util::StreamExt;
 use std::future::ready;
-use std::time::Duration;
-
-const EVENT_STREAM: &str = "text/event-stream";
-const LAST_EVENT_ID: &str = "last-event-id";
-/// Interval of comments on an idle stream, so that proxies keep the connection open.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Reconnection delay for clients.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// Returns the history of a task, as a list or as a live stream.
 ///
@@ -69,40 +57,19 @@ pub async fn events(
 ) -> Result<Response, ApiError> {
     let query = Query::read(&uri, &["after"])?;
     let after = query.number("after", 0..=u32::MAX)?.map(u64::from);
-    let after = last_event_id(&headers)?.or(after).unwrap_or(0);
+    let after = sse::last_event_id(&headers)?.or(after).unwrap_or(0);
     let task = find(&app, &name).await?;
-    if media::accepts(&headers, EVENT_STREAM) {
+    if sse::is_accepted(&headers) {
         let slot = app.slots.stream()?;
         let updates = app.orchestrator.follow_events(&name, &task.state.run);
         let mut converter = EventConverter::default();
         let events = updates.filter_map(move |update| ready(to_sse(&mut converter, update, after)));
-        let hint = stream::once(ready(Ok(Event::default().retry(RETRY))));
-        let alive = KeepAlive::new().interval(KEEP_ALIVE);
-        let ended = Box::pin(access_ended(app.access.clone(), client));
-        let response = Sse::new(hint.chain(events).take_until(ended)).keep_alive(alive);
-        return Ok(with_guard(response.into_response(), slot));
+        return Ok(sse::respond(&app, client, slot, events));
     }
     let mut events = view::events(&app.orchestrator.history(&name).await?);
     events.retain(|event| event.id > after);
     let id = name.to_string();
     Ok(Json(TaskEvents { id, events }).into_response())
-}
-
-/// The number of the last event that the client has received.
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {
-    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let number = value.to_str().ok().and_then(|text| {
-        // Limited to the range of the OpenAPI type, which generated clients can send.
-        text.trim().parse::<i64>().ok()?.try_into().ok()
-    });
-    number.map(Some).ok_or_else(|| {
-        let found = shorten(&String::from_utf8_lossy(value.as_bytes()));
-        RequestError::BadQuery(format!(
-            "the header `Last-Event-ID` is `{found}`; expected a whole number, the `id` of the last received event"
-        ))
-    })
 }
 
 /// An event for the stream; `None` for events that the client has received.
@@ -116,10 +83,7 @@ fn to_sse(
             let event = converter.convert(&record);
             (event.id > after).then(|| Ok(wire(&event)))
         }
-        Ok(HistoryUpdate::Deleted) => {
-            let data = json!({}).to_string();
-            Some(Ok(Event::default().event("deleted").data(data)))
-        }
+        Ok(HistoryUpdate::Deleted) => Some(Ok(sse::deleted())),
         Err(error) => {
             tracing::warn!(%error, "event stream aborted");
             Some(Err(error))

@@ -1,7 +1,7 @@
 //! The HTTP API: converts requests to calls, and their results to responses.
 //!
 //! - one file per resource: `task`, `databind`, `swarm`, `token`, `exchange`, `monitoring`, `metrics`, `health`, `logs`, `results`,
-//!   `report`, `events`, `manifest`;
+//!   `report`, `events`, `live`, `manifest`; `sse`: streams of events;
 //! - `error`: the only place with status codes;
 //! - `view`: conversion to wire types; `media`: content negotiation;
 //! - `terms`: parameters besides the definition;
@@ -29,6 +29,7 @@ mod form;
 mod headers;
 mod health;
 mod json;
+mod live;
 mod logs;
 mod manifest;
 mod media;
@@ -44,6 +45,7 @@ mod router;
 mod serve;
 mod session;
 mod slots;
+mod sse;
 mod swarm;
 mod task;
 mod terms;

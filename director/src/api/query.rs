@@ -3,7 +3,9 @@
 use super::error::RequestError;
 use atq_task::spec::{nearest, shorten};
 use axum::http::Uri;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The parameters of a request; parameters without a value count as absent.
@@ -42,11 +44,11 @@ impl Query {
     }
 
     /// The value of a parameter that is a whole number.
-    pub fn number(
+    pub fn number<N: FromStr + PartialOrd + Display>(
         &self,
         name: &str,
-        range: RangeInclusive<u32>,
-    ) -> Result<Option<u32>, RequestError> {
+        range: RangeInclusive<N>,
+    ) -> Result<Option<N>, RequestError> {
         let read = |text: &str| {
             let number = text.parse().ok().filter(|number| range.contains(number));
             let expected = format!("a whole number from {} to {}", range.start(), range.end());

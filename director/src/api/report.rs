@@ -94,7 +94,8 @@ fn task_name(text: &str) -> Result<TaskName, RequestError> {
     TaskName::parse(text).map_err(|_| unexpected("baseline", text, "the id of a task"))
 }
 
-async fn stored(app: &App, view: &View) -> Result<Option<Report>, ApiError> {
+/// The stored report of a run with its verdict, if there is one.
+pub(super) async fn stored(app: &App, view: &View) -> Result<Option<Report>, ApiError> {
     let evidence = &app.orchestrator.shared().evidence;
     let report = evidence.report(&view.spec.name, &view.state.run).await;
     let report = report.map_err(|error| ApiError::Evidence(error.to_string()))?;
@@ -106,20 +107,25 @@ async fn stored(app: &App, view: &View) -> Result<Option<Report>, ApiError> {
 
 /// The report of a run without stored figures: its verdict, and the reason why there are no figures.
 async fn without_figures(app: &App, view: &View) -> Result<Report, ApiError> {
+    let problem = problem(app, view).await?;
+    Ok(Report {
+        task: view.spec.name.to_string(),
+        run: view.state.run.clone(),
+        judgement: view.state.judgement.as_ref().map(verdict::judgement),
+        notes: problem.into_iter().collect(),
+        ..Report::default()
+    })
+}
+
+/// The reason why a run has no figures.
+pub(super) async fn problem(app: &App, view: &View) -> Result<Option<String>, ApiError> {
     let history = app.orchestrator.history(&view.spec.name).await?;
     let mut records = history.into_iter().rev();
     let problem = records.find_map(|record| match record.event {
         Event::Reported { problem, .. } => problem,
         _ => None,
     });
-    let note = problem.map(|problem| format!("there are no figures: {problem}"));
-    Ok(Report {
-        task: view.spec.name.to_string(),
-        run: view.state.run.clone(),
-        judgement: view.state.judgement.as_ref().map(verdict::judgement),
-        notes: note.into_iter().collect(),
-        ..Report::default()
-    })
+    Ok(problem.map(|problem| format!("there are no figures: {problem}")))
 }
 
 fn respond(format: Format, report: Report) -> Response {

@@ -5,7 +5,7 @@ use super::app::App;
 use super::door::{self, Door};
 use super::session::Browsers;
 use super::{
-    body, databind, error, events, exchange, headers, health, logs, manifest, media, metrics,
+    body, databind, error, events, exchange, headers, health, live, logs, manifest, media, metrics,
     monitoring, openapi, report, results, session, swarm, task, token,
 };
 use crate::exchange::Exchange;
@@ -87,6 +87,7 @@ pub(super) fn resources() -> OpenApiRouter<App> {
         .add(Read, Media::Problem, routes!(metrics::metrics))
         .add(Read, Media::Problem, routes!(task::list))
         .add(Read, Media::Problem, routes!(events::events))
+        .add(Read, Media::Problem, routes!(live::live))
         .add(Run, Media::Problem, routes!(task::stop))
         .add(Run, Media::Problem, routes!(task::renew_lease))
         .add(Read, Media::Problem, routes!(logs::logs))

@@ -1,5 +1,6 @@
 //! Converts internal types to wire types. Environments and tokens are never converted.
 
+pub mod live;
 mod manifest;
 pub mod verdict;
 

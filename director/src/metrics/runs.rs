@@ -70,7 +70,10 @@ impl EventObserver for RunMetrics {
                 }
             }
             // Each of these fixes the outcome, and is the only one of its run.
-            Event::MasterEnded { .. } | Event::Failed { .. } | Event::Stopped => {
+            Event::MasterEnded { .. }
+            | Event::Failed { .. }
+            | Event::Stopped
+            | Event::StopConditionMet { .. } => {
                 if let Some(outcome) = state.outcome {
                     self.ended.get_or_create(&[outcome_label(outcome)]).inc();
                 }

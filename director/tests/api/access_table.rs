@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use Permission::{Administer, Public, Read, Run};
 
 /// The permission of each route.
-const TABLE: [(&str, Permission); 25] = [
+const TABLE: [(&str, Permission); 26] = [
     ("DELETE /databind/{id}", Run),
     ("DELETE /task/{id}", Run),
     ("DELETE /token/{id}", Read),
@@ -26,6 +26,7 @@ const TABLE: [(&str, Permission); 25] = [
     ("GET /task", Read),
     ("GET /task/{id}", Read),
     ("GET /task/{id}/events", Read),
+    ("GET /task/{id}/live", Read),
     ("GET /task/{id}/logs", Read),
     ("GET /task/{id}/manifest", Read),
     ("GET /task/{id}/report", Read),

@@ -4,15 +4,19 @@ use async_trait::async_trait;
 use atq_access::{Role, Token};
 use atq_director::api::{Access, App, Slots, StoreCheck, carriers, router};
 use atq_director::config::Config;
-use atq_director::metrics::Metrics;
+use atq_director::metrics::{Instruments, Metrics};
 use atq_director::tokens::NewToken;
 use atq_director::{Ports, assemble};
+use atq_engine::Engine;
+use atq_engine::growing::{Growing, GrowingFiles};
 use atq_engine_swarm::discovery::{Discovery, DiscoveryError, Probe, Probed};
 use atq_engine_swarm::fake::FakeSwarm;
 use atq_engine_swarm::node_door::fake::FakeDoor;
 use atq_engine_swarm::self_check::fake::FakeSelfCheck;
 use atq_engine_swarm::{Swarm, SwarmTask};
-use atq_run::Orchestrator;
+use atq_run::clock::Clock;
+use atq_run::health::Health;
+use atq_run::{Orchestrator, Shared};
 use atq_task::spec::TaskName;
 use atq_task::state::State;
 use axum::Router;
@@ -91,8 +95,21 @@ impl Director {
         Self::on(swarm, more).await
     }
 
+    /// A Director whose containers write these result files; its clock follows tokio's time.
+    pub async fn with_files(more: &str, files: &GrowingFiles) -> Self {
+        let swarm = FakeSwarm::new();
+        swarm.image("atq-discovery:dev");
+        swarm.image("atq-carrier:dev").exits(0);
+        swarm.image(IMAGE);
+        Self::assembled(swarm, more, Some(files)).await
+    }
+
     /// A Director on this Swarm.
     pub async fn on(swarm: FakeSwarm, more: &str) -> Self {
+        Self::assembled(swarm, more, None).await
+    }
+
+    async fn assembled(swarm: FakeSwarm, more: &str, files: Option<&GrowingFiles>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
         // The self-check expects the Director with this id.
@@ -109,7 +126,12 @@ impl Director {
             discovery: Arc::new(FakeSidecars(swarm.clone())),
             node_door: Some(Arc::new(FakeDoor::default())),
         };
-        let assembled = assemble(&config, ports).unwrap();
+        let mut assembled = assemble(&config, ports).unwrap();
+        if let Some(files) = files {
+            assembled.orchestrator = growing(&assembled.orchestrator, files);
+            let instruments = Instruments::default();
+            assembled.metrics = Metrics::new(instruments, assembled.orchestrator.clone());
+        }
         let orchestrator = assembled.orchestrator;
         orchestrator.shared().health.wait_for_check().await;
         orchestrator.recover().await.unwrap();
@@ -258,6 +280,22 @@ impl Director {
         }
         count(&self.dir.path().join("bundles")) - 3
     }
+}
+
+/// The same orchestrator, with an engine whose containers write these result files.
+fn growing(orchestrator: &Orchestrator, files: &GrowingFiles) -> Orchestrator {
+    let shared = orchestrator.shared();
+    let engine: Arc<dyn Engine> = Arc::new(Growing::new(Arc::clone(&shared.engine), files.clone()));
+    Orchestrator::new(Shared {
+        settings: shared.settings.clone(),
+        store: shared.store.clone(),
+        health: Health::watch(Arc::clone(&engine)),
+        engine,
+        bundles: Arc::clone(&shared.bundles),
+        evidence: shared.evidence.clone(),
+        clock: Clock::tokio(shared.clock.now()),
+        queue: Arc::clone(&shared.queue),
+    })
 }
 
 pub fn request(method: &str, path: &str, body: Body) -> Request<Body> {

@@ -25,6 +25,11 @@ fn invalid_fields() -> Vec<(&'static str, Value)> {
         ("/exclusive", json!("")),
         ("/criteria", json!("p95 < 1s")),
         ("/criteria", json!(["p95 << 1s", "errors < 1%", 5])),
+        (
+            "/stopWhen",
+            json!(["errors > 20% for 30s", "p95 < 1s for 5s", "p95 > 1s", 5]),
+        ),
+        ("/stopWhen", json!("errors > 20% for 30s")),
         ("/minSamples", json!(0)),
         ("/resultFiles", json!(["[", "../x"])),
         ("/waitCommand", json!("true")),

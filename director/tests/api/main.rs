@@ -15,6 +15,7 @@ mod exchange;
 mod fixture;
 mod hosts;
 mod invalid_requests;
+mod live;
 mod local_validation;
 mod metrics;
 mod reports;

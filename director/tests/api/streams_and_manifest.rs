@@ -10,14 +10,14 @@ use std::time::Duration;
 
 /// One event of a stream.
 #[derive(Debug, PartialEq)]
-struct StreamEvent {
-    id: Option<u64>,
-    name: String,
-    data: Value,
+pub struct StreamEvent {
+    pub id: Option<u64>,
+    pub name: String,
+    pub data: Value,
 }
 
 /// The events of a stream, without its comments and its retry hint.
-fn parse_stream(stream: &str) -> Vec<StreamEvent> {
+pub fn parse_stream(stream: &str) -> Vec<StreamEvent> {
     let field = |block: &str, name: &str| {
         let mut lines = block.lines();
         lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
@@ -32,12 +32,13 @@ fn parse_stream(stream: &str) -> Vec<StreamEvent> {
         .collect()
 }
 
-async fn stream(director: &Director, path: &str, last: Option<&'static str>) -> String {
+/// The text of a whole stream.
+pub async fn stream(director: &Director, path: &str, last: Option<&str>) -> String {
     let mut request = request("GET", path, Body::empty());
     let headers = request.headers_mut();
     headers.insert("accept", HeaderValue::from_static("text/event-stream"));
     if let Some(last) = last {
-        headers.insert("last-event-id", HeaderValue::from_static(last));
+        headers.insert("last-event-id", last.parse().unwrap());
     }
     let answer = director.send(request).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());

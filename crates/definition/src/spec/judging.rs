@@ -1,7 +1,7 @@
-//! Parses criteria and patterns of result files.
+//! Parses criteria, stop conditions and patterns of result files.
 
 use super::reader::{Field, Reader};
-use crate::criteria::Criterion;
+use crate::criteria::{Criterion, StopCondition};
 use crate::wording::{shorten, wrong_type};
 use std::path::{Component, Path};
 
@@ -12,6 +12,12 @@ impl Reader<'_> {
     pub(super) fn criteria(&mut self, field: &Field) -> Option<Vec<Criterion>> {
         self.items(field, |text| {
             Criterion::parse(text).map_err(|error| format!("`{}`: {error}", shorten(text)))
+        })
+    }
+
+    pub(super) fn stop_when(&mut self, field: &Field) -> Option<Vec<StopCondition>> {
+        self.items(field, |text| {
+            StopCondition::parse(text).map_err(|error| format!("`{}`: {error}", shorten(text)))
         })
     }
 

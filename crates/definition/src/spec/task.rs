@@ -3,7 +3,7 @@
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
 use super::{Delivery, Fault, OnWorkerLoss, ReadinessSpec, ServiceSpec, Surroundings, WaitSpec};
-use crate::criteria::Criterion;
+use crate::criteria::{Criterion, StopCondition};
 use crate::wording::{is_name, shorten};
 use atq_api_spec::task::{ServicePayload, Task, TaskPayload, TaskService};
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,9 @@ pub struct TaskSpec {
     /// Criteria that the run must meet to pass.
     #[serde(default)]
     pub criteria: Vec<Criterion>,
+    /// Conditions that end the run early.
+    #[serde(default)]
+    pub stop_when: Vec<StopCondition>,
     /// The minimum number of samples of a conclusive run.
     #[serde(default)]
     pub min_samples: Option<u64>,
@@ -97,6 +100,12 @@ impl TaskSpec {
     /// True if bundles must be delivered to the nodes first.
     pub fn delivers(&self) -> bool {
         self.delivery == Delivery::Push && self.has_bundle()
+    }
+
+    /// True if the definition has requirements for the samples: criteria, stop conditions or a minimum number. Only then
+    /// incomplete samples make a run inconclusive.
+    pub fn has_requirements(&self) -> bool {
+        !self.criteria.is_empty() || !self.stop_when.is_empty() || self.min_samples.is_some()
     }
 
     /// Parses a definition. Unknown fields are faults; the message names the closest known field.
@@ -130,6 +139,7 @@ impl TaskSpec {
             on_worker_loss: self.on_worker_loss,
             exclusive: self.exclusive.clone(),
             criteria: self.criteria.iter().map(ToString::to_string).collect(),
+            stop_when: self.stop_when.iter().map(ToString::to_string).collect(),
             min_samples: self.min_samples,
             result_files: self.result_files.clone(),
             delivery: self.has_bundle().then_some(self.delivery),
@@ -155,6 +165,7 @@ impl TaskSpec {
             on_worker_loss: shown.on_worker_loss,
             exclusive: shown.exclusive,
             criteria: shown.criteria,
+            stop_when: shown.stop_when,
             min_samples: shown.min_samples,
             result_files: shown.result_files,
         }
@@ -174,6 +185,7 @@ impl Reader<'_> {
         let on_worker_loss = self.word(&task.field("onWorkerLoss"));
         let exclusive = self.exclusive(&task.field("exclusive"));
         let criteria = self.criteria(&task.field("criteria"));
+        let stop_when = self.stop_when(&task.field("stopWhen"));
         let min_samples = self.whole_number(&task.field("minSamples"));
         let result_files = self.result_files(&task.field("resultFiles"));
         let delivery = self.delivery(&task.field("delivery"));
@@ -191,6 +203,7 @@ impl Reader<'_> {
             on_worker_loss: on_worker_loss?.unwrap_or_default(),
             exclusive: exclusive?,
             criteria: criteria?,
+            stop_when: stop_when?,
             min_samples: min_samples?,
             result_files: result_files?,
         })

@@ -127,6 +127,7 @@ fn an_answer_can_be_sent_back() {
         ("/onWorkerLoss", json!("abort")),
         ("/exclusive", json!("shop")),
         ("/criteria", json!(["p95 < 500 ms"])),
+        ("/stopWhen", json!(["errors > 20 % for 30s"])),
         ("/minSamples", json!(10)),
         ("/resultFiles", json!(["*.jtl"])),
     ]);

@@ -90,6 +90,7 @@ fn the_smallest_definition_has_all_defaults() {
         on_worker_loss: Continue,
         exclusive: None,
         criteria: [],
+        stop_when: [],
         min_samples: None,
         result_files: [],
     }
@@ -121,6 +122,7 @@ fn null_is_treated_as_absent() {
         "/onWorkerLoss",
         "/exclusive",
         "/criteria",
+        "/stopWhen",
         "/minSamples",
         "/resultFiles",
     ]
@@ -185,7 +187,7 @@ fn unknown_fields_come_with_the_nearest_known_name() {
     ];
     assert_snapshot!(all.join("\n"), @r"
     dealy is not a known field; did you mean `delay`?
-    zzz is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
+    zzz is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `stopWhen`, `minSamples`, `resultFiles`
     worker.fileIds is not a known field; did you mean `fileid`?
     worker.env is not a known field; did you mean `environment`?
     master.replica is not a known field; did you mean `replicas`?
@@ -223,7 +225,7 @@ fn all_faults_at_once() {
         "color": "red",
     });
     assert_snapshot!(faults(&payload), @r"
-    color is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `minSamples`, `resultFiles`
+    color is not a known field; expected one of `name`, `master`, `worker`, `waitCommand`, `delay`, `maxDuration`, `delivery`, `onWorkerLoss`, `exclusive`, `criteria`, `stopWhen`, `minSamples`, `resultFiles`
     name `?` is not a task name; expected 3 to 45 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.alias `m m` is not an alias; expected 1 to 63 letters, digits, `_` or `-`, with a letter or digit at both ends
     master.image is empty; it is required
@@ -302,6 +304,15 @@ fn faults_of_criteria_and_patterns_have_positions() {
             "/criteria",
             json!(["p95 < 500ms", "p95 <500", "erors < 1%", 7]),
         ),
+        (
+            "/stopWhen",
+            json!([
+                "errors > 20% for 30s",
+                "errors < 20% for 30s",
+                "p95 > 2s",
+                null
+            ]),
+        ),
         ("/minSamples", json!(0)),
         (
             "/resultFiles",
@@ -312,6 +323,9 @@ fn faults_of_criteria_and_patterns_have_positions() {
     criteria[1] `p95 <500`: column 9: `500` has no unit; a time needs `ms`, `s` or `m`, for example `500ms`
     criteria[2] `erors < 1%`: column 1: `erors` is not a figure; did you mean `errors`?
     criteria[3] is a number; expected a string
+    stopWhen[1] `errors < 20% for 30s`: column 8: found `<`; a run ends early if `errors` is above a limit: expected `>` or `>=`
+    stopWhen[2] `p95 > 2s`: column 9: the text ends here; expected `for` and a duration, for example `for 30s`
+    stopWhen[3] is null; expected a string
     minSamples is 0; expected a whole number from 1 to 9007199254740992
     resultFiles[1] has 0 bytes; expected a pattern of 1 to 1000, for example `*.jtl`
     resultFiles[2] `../x` leads out of `/atq/results`; expected a path below it, for example `run/*.jtl`
@@ -321,17 +335,33 @@ fn faults_of_criteria_and_patterns_have_positions() {
     "#);
     let many = vec!["errors < 1%"; 101];
     assert_snapshot!(fault("/criteria", json!(many)), @"criteria has 101 items; expected at most 100");
+    let many = vec!["errors > 1% for 5s"; 101];
+    assert_snapshot!(fault("/stopWhen", json!(many)), @"stopWhen has 101 items; expected at most 100");
 }
 
 #[test]
 fn criteria_are_kept_in_their_canonical_form() {
     let taken = spec(&[
         ("/criteria", json!(["P95<500ms"])),
+        ("/stopWhen", json!(["P95>2s for 1m"])),
         ("/minSamples", json!(1000)),
         ("/resultFiles", json!(["*.jtl"])),
     ]);
     assert_eq!(taken.criteria[0].to_string(), "p95 < 500ms");
     let stored = serde_json::to_value(&taken).unwrap();
     assert_eq!(stored["criteria"], json!(["p95 < 500ms"]));
+    assert_eq!(stored["stop_when"], json!(["p95 > 2s for 60s"]));
+    // A definition of a version without stop conditions.
+    let mut old = serde_json::to_value(spec(&[])).unwrap();
+    old.as_object_mut().unwrap().remove("stop_when");
+    assert_eq!(serde_json::from_value::<TaskSpec>(old).unwrap(), spec(&[]));
+    for (field, value) in [
+        ("/criteria", json!(["errors < 1%"])),
+        ("/stopWhen", json!(["errors > 1% for 5s"])),
+        ("/minSamples", json!(1)),
+    ] {
+        assert!(spec(&[(field, value)]).has_requirements());
+    }
+    assert!(!spec(&[("/resultFiles", json!(["*.jtl"]))]).has_requirements());
     assert_eq!(serde_json::from_value::<TaskSpec>(stored).unwrap(), taken);
 }

@@ -30,7 +30,7 @@ fn window(criterion: &Criterion) -> Option<Window> {
     })
 }
 
-fn metric(figure: Figure) -> Metric {
+pub(super) fn metric(figure: Figure) -> Metric {
     match figure {
         Figure::Percentile(percent) => Metric::Percentile(percent),
         Figure::Mean => Metric::Mean,
@@ -116,7 +116,12 @@ fn worst(criterion: &Criterion, window: &WindowResult) -> Option<(f64, Option<Ti
     worst.map(|worst| (worst.value, at(worst.at)))
 }
 
-fn whole(criterion: &Criterion, figures: &Figures, percentile: Option<f64>) -> Option<f64> {
+/// The value of a criterion for the whole run; `None` if it is not reported.
+pub(super) fn whole(
+    criterion: &Criterion,
+    figures: &Figures,
+    percentile: Option<f64>,
+) -> Option<f64> {
     let (name, value) = match criterion.figure {
         // The tally computes any percentile of samples; percentiles of a tool's summary are in the report.
         Figure::Percentile(percent) => {

@@ -246,6 +246,7 @@ async fn the_limit_applies_to_all_containers_together_and_to_kept_results() {
         bytes: 900,
         left_out: 0,
         problem: None,
+        partial: false,
     };
     let limits = ResultsLimits {
         bytes: 1000,

@@ -28,19 +28,21 @@
 //! ```
 
 mod file;
+mod measure;
 mod recent;
 mod select;
 mod series;
 mod snapshot;
 mod window;
 
+pub use atq_api_spec::live::{LiveFigures, SourceState};
+pub use measure::{Measure, Measured};
 pub(crate) use recent::Recent;
-pub use snapshot::MAX_LABELS;
+pub use snapshot::{MAX_LABELS, MAX_SOURCES, MAX_WORKERS};
 pub use window::LastWindow;
 
 use crate::tally::container;
 use crate::windows::Window;
-use atq_api_spec::live::LiveFigures;
 use atq_api_spec::report::Series;
 use file::LiveFile;
 use select::{is_of_master, select};
@@ -111,7 +113,7 @@ impl Live {
     /// current time, or less if bytes are delayed.
     pub fn snapshot(&mut self, read_until: u64) -> LiveFigures {
         let at = read_until.saturating_mul(MILLI);
-        self.observe(at);
+        self.observe_at(at);
         let selection = select(&self.files);
         let mut snapshot = snapshot::of(&selection, at);
         snapshot.series = match selection.is_summarised {
@@ -134,7 +136,7 @@ impl Live {
     /// `read_until` is that of [`Live::snapshot`]: with it, the throughput of a tool that writes nothing more becomes
     /// zero. Must be called about once a second, as the delay of the tool is measured between calls.
     pub fn windows(&mut self, read_until: u64) -> Vec<LastWindow> {
-        self.observe(read_until.saturating_mul(MILLI));
+        self.observe(read_until);
         let mut selection = select(&self.files);
         selection.doubts.extend(self.refusal());
         let windows = self.windows.iter();
@@ -143,14 +145,35 @@ impl Live {
             .collect()
     }
 
+    /// The figures so far of each of these parts; `None` if they are unknown. See [`Live::snapshot`], which computes
+    /// those of all samples and labels at the same time.
+    pub fn measure<'a>(
+        &self,
+        parts: impl IntoIterator<Item = Measure<'a>>,
+    ) -> Vec<Option<Measured>> {
+        let selection = select(&self.files);
+        let parts = parts.into_iter();
+        parts.map(|part| measure::of(&selection, &part)).collect()
+    }
+
+    /// Updates the progress of all files, and releases memory that only older seconds need. [`Live::snapshot`] and
+    /// [`Live::windows`] do this, too; without them it is to be called about once a second.
+    pub fn observe(&mut self, read_until: u64) {
+        self.observe_at(read_until.saturating_mul(MILLI));
+    }
+
+    /// True if there are no files.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     fn refusal(&self) -> Option<String> {
         let refused = self.refused.len();
         (refused > 0)
             .then(|| format!("{refused} or more files are not read: at most {MAX_FILES} are"))
     }
 
-    /// Updates the progress of all files.
-    fn observe(&mut self, at: u64) {
+    fn observe_at(&mut self, at: u64) {
         let before = self.at;
         self.at = Some(before.unwrap_or_default().max(at));
         for file in self.files.values_mut() {

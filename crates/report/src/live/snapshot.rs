@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, HashMap};
 /// Labels listed.
 pub const MAX_LABELS: usize = 50;
 /// Workers listed.
-const MAX_WORKERS: usize = 200;
+pub const MAX_WORKERS: usize = 200;
 /// Files listed.
-const MAX_SOURCES: usize = 200;
+pub const MAX_SOURCES: usize = 200;
 /// Response codes listed.
 const MAX_CODES: usize = 50;
 const SECOND: u64 = 1_000_000;

@@ -35,7 +35,9 @@ const MAX_CONCURRENT_LOGS: usize = 8;
 pub async fn collect(run: &mut Run) -> StepResult {
     run.keep_usage().await;
     shutdown::stop_test(run).await?;
-    Ok(keep_all(run, LOG_TIMEOUT).await)
+    let ends = std::mem::take(&mut run.following).end(run.state.forced);
+    let (kept, ()) = tokio::join!(keep_all(run, LOG_TIMEOUT), ends);
+    Ok(kept)
 }
 
 /// Keeps the logs of all containers, as far as they can be read within `timeout`, and the results of those that have

@@ -2,6 +2,7 @@
 //!
 //! The step can be repeated: after a restart the results are read again, and the new report replaces the earlier one.
 
+use super::results::missing_part;
 use super::{containers, shutdown};
 use crate::control::RunControl;
 use crate::interruption::StepResult;
@@ -31,6 +32,7 @@ pub async fn report(run: &mut Run) -> StepResult {
     {
         return Ok(event);
     }
+    remove_received(run).await;
     if run.desired().is_deleted() {
         return Ok(deleted(run));
     }
@@ -50,7 +52,34 @@ pub async fn report(run: &mut Run) -> StepResult {
     })
 }
 
+/// Removes the bytes that were received while the test ran: all results are collected, or taken from them.
+async fn remove_received(run: &Run) {
+    let (name, suffix) = (&run.spec.name, &run.state.run);
+    if let Err(error) = run.shared.evidence.remove_live(name, suffix).await {
+        tracing::warn!(task = %name, %error, "cannot remove the bytes that were received while the test ran");
+    }
+}
+
+/// Notes about what was received while the test ran: partial results, and stop conditions that were not evaluated.
+async fn notes_on_received(run: &Run) -> Vec<String> {
+    let (name, suffix) = (&run.spec.name, &run.state.run);
+    let kept = run.shared.evidence.results(name, suffix).await;
+    let partial = kept
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|kept| kept.partial);
+    let mut notes: Vec<String> = partial.filter_map(|kept| missing_part(&kept)).collect();
+    let results = run.live.results();
+    if let Some(why) = results.and_then(|results| results.unevaluated()) {
+        notes.push(format!(
+            "`stopWhen` was not evaluated until the end of the test: {why}"
+        ));
+    }
+    notes
+}
+
 async fn evaluated(run: &Run, mut report: Report, measured: &Measured) -> Event {
+    report.notes.extend(notes_on_received(run).await);
     let generators = load_generators(run, &mut report).await;
     containers::add(run, &mut report).await;
     let judgement = judgement(run, measured, &generators);

@@ -15,14 +15,15 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Time beyond the grace period after which a stopped or missing master counts as lost.
 const MASTER_LOSS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Watches the test until the master has ended. The loss of a worker is a separate event, after which the step is
-/// repeated.
+/// Watches the test until the master has ended or a stop condition is met. The loss of a worker is a separate event,
+/// after which the step is repeated.
 pub async fn running(run: &mut Run) -> StepResult {
     stop_discovery(run).await;
     let replicas = run.spec.master.replicas;
     let mut engine_unavailable: Option<Instant> = None;
     let mut master_lost: Option<Instant> = None;
     abort_on_loss(run)?;
+    run.lose_results();
     loop {
         match run.shared.engine.observe(run.facts()).await {
             Ok(members) => {
@@ -31,6 +32,7 @@ pub async fn running(run: &mut Run) -> StepResult {
                 let masters = of_group(&members, run.state.master.as_deref());
                 run.update_workers(&workers);
                 run.sample_test_usage(&members);
+                run.follow_results(&members).await;
                 if let Some(lost) = newly_lost(run, &workers) {
                     return Ok(lost);
                 }
@@ -52,6 +54,9 @@ pub async fn running(run: &mut Run) -> StepResult {
                 let since = *engine_unavailable.get_or_insert_with(Instant::now);
                 check_unavailable_engine(run, &error, since)?;
             }
+        }
+        if let Some(met) = run.met_condition() {
+            return Ok(met);
         }
         check_duration(run)?;
         run.pause(POLL_INTERVAL).await?;

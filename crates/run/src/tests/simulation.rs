@@ -6,6 +6,7 @@ use crate::queue::Queue;
 use crate::submit::{SubmitContext, SubmitError, Submitted};
 use crate::{Orchestrator, Settings, Shared, View};
 use atq_bundle_store::{self as bundle, BundleStore};
+use atq_engine::growing::{Growing, GrowingFiles};
 use atq_engine::{Engine, Role};
 use atq_engine_swarm::carrier_endpoint::CarrierEndpoint;
 use atq_engine_swarm::discovery::fake::FakeDiscovery;
@@ -42,6 +43,8 @@ pub struct Simulation {
     pub discovery: FakeDiscovery,
     pub self_check: FakeSelfCheck,
     pub door: FakeDoor,
+    /// If present, the result files that containers write while they run.
+    pub files: Option<GrowingFiles>,
     pub settings: Settings,
     pub swarm: SwarmSettings,
     /// The clock of the first Director, and the time at which the last one ended.
@@ -71,6 +74,7 @@ impl Simulation {
             fake,
             self_check: FakeSelfCheck::new("director-1"),
             door: FakeDoor::default(),
+            files: None,
             settings: Settings {
                 director_id: "director-1".into(),
                 max_concurrent_tasks: 4,
@@ -171,6 +175,10 @@ impl Simulation {
         let engine = SwarmEngine::new(self.swarm.clone(), ports, &data);
         let carrier_endpoint = engine.carrier_endpoint();
         let engine: Arc<dyn Engine> = Arc::new(engine);
+        let engine = match &self.files {
+            Some(files) => Arc::new(Growing::new(engine, files.clone())),
+            None => engine,
+        };
         Director {
             orchestrator: Orchestrator::new(Shared {
                 settings: self.settings.clone(),

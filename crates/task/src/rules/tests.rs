@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::event::Failure;
-use crate::state::LostWorker;
+use crate::state::{LostWorker, MetCondition};
 use atq_definition::examples::any_criterion;
 use atq_definition::examples::{parse, payload};
 use proptest::prelude::*;
@@ -232,6 +232,72 @@ fn every_cause_of_an_invalid_run_has_its_own_reason() {
     the result files lack the figure for the criterion `p95 < 500ms`
     no sample has the label `Logn` of the criterion `p95 of Logn < 1s`; did you mean `Login`?
     "#);
+}
+
+/// A run that a condition of `stopWhen` ended.
+fn ended_early() -> State {
+    State {
+        outcome: Some(Outcome::Stopped),
+        exit_code: None,
+        stopped_when: Some(MetCondition {
+            condition: "errors > 20% for 30s".into(),
+            seen: "35 %".into(),
+        }),
+        ..finished()
+    }
+}
+
+#[test]
+fn a_run_that_a_condition_ended_fails_even_if_samples_are_missing() {
+    let task = spec(&[
+        ("/criteria", json!(["p95 of Search < 1s"])),
+        ("/stopWhen", json!(["errors > 20% for 30s"])),
+        ("/minSamples", json!(1_000_000)),
+    ]);
+    let met = "the run was stopped, as `errors > 20% for 30s` was met: 35 %";
+    let cut = Measured {
+        gaps: vec!["`master.1/a.jtl` ends in the middle of a line".into()],
+        ..measured(vec![Reading::NoLabel(Vec::new())])
+    };
+    let early = ended_early();
+    assert_eq!(verdict(&task, &early, &cut), (Verdict::Fail, met.into()));
+    let passed = measured(vec![value(1.0)]);
+    assert_eq!(verdict(&task, &early, &passed), (Verdict::Fail, met.into()));
+    let lost = State {
+        lost: vec![LostWorker {
+            replica: 3,
+            reason: "its node is down".into(),
+        }],
+        ..early.clone()
+    };
+    assert_eq!(
+        verdict(&task, &lost, &passed),
+        (
+            Verdict::Invalid,
+            format!("worker 3 was lost while the test ran: its node is down; {met}")
+        )
+    );
+    let doubtful = Measured {
+        doubts: vec!["it is unclear".into()],
+        ..passed
+    };
+    assert_eq!(verdict(&task, &early, &doubtful).0, Verdict::Invalid);
+    let nothing = Measured::default();
+    assert_eq!(verdict(&task, &early, &nothing).0, Verdict::Invalid);
+}
+
+#[test]
+fn with_stop_conditions_only_a_run_with_complete_samples_passes() {
+    let task = spec(&[("/stopWhen", json!(["errors > 20% for 30s"]))]);
+    let good = measured(Vec::new());
+    assert_eq!(verdict(&task, &finished(), &good).0, Verdict::Pass);
+    let gap = Measured {
+        gaps: vec!["no samples from `worker.2`".into()],
+        ..good
+    };
+    assert_eq!(verdict(&task, &finished(), &gap).0, Verdict::Invalid);
+    let nothing = Measured::default();
+    assert_eq!(verdict(&task, &finished(), &nothing).0, Verdict::Invalid);
 }
 
 #[test]

@@ -206,6 +206,13 @@ fn ended(exit_code: Option<i64>) -> Event {
     }
 }
 
+fn met() -> Event {
+    Event::StopConditionMet {
+        condition: "errors > 20% for 30s".into(),
+        seen: "35 %".into(),
+    }
+}
+
 fn kept() -> Event {
     Event::EvidenceKept {
         logs: 0,
@@ -232,6 +239,7 @@ fn outcomes() {
         (ended(None), Outcome::Errored, None),
         (failed(Step::Running), Outcome::Errored, None),
         (Event::Stopped, Outcome::Stopped, None),
+        (met(), Outcome::Stopped, None),
     ] {
         let after = state(&[running(), vec![event]].concat());
         assert_eq!((after.outcome, after.exit_code), (Some(outcome), code));
@@ -244,6 +252,29 @@ fn outcomes() {
         killed.failure.unwrap().message,
         "the master ended with exit code 137 (killed: out of memory, or it did not end after SIGTERM)"
     );
+}
+
+#[test]
+fn a_stop_condition_is_recorded_once_and_only_while_the_test_runs() {
+    let stopped = state(&[running(), vec![met()]].concat());
+    let condition = stopped.stopped_when.clone().unwrap();
+    assert_eq!(condition.condition, "errors > 20% for 30s");
+    assert_eq!(condition.seen, "35 %");
+    assert_eq!(
+        serde_json::to_value(met()).unwrap(),
+        json!({"event": "stopConditionMet", "data": {"condition": "errors > 20% for 30s", "seen": "35 %"}})
+    );
+    for event in [met(), Event::Stopped, ended(Some(0)), failed(Step::Running)] {
+        assert!(next(stopped.clone(), &record(16, event)).is_err());
+    }
+    for before in [Event::Stopped, ended(Some(0)), failed(Step::Running)] {
+        let ended = state(&[running(), vec![before]].concat());
+        assert!(next(ended, &record(16, met())).is_err());
+    }
+    assert!(next(state(&[]), &record(2, met())).is_err());
+    // A stop that was requested at the same time changes nothing.
+    let next = decide(&stopped, &spec(&[]), Desired::Stopped);
+    assert_eq!(next, Action::Record(enter(Step::Collect)));
 }
 
 #[test]

@@ -75,6 +75,10 @@ fn result(state: &State, dice: Dice) -> Event {
             replica: dice.into(),
             reason: "x".into(),
         },
+        Step::Running if dice.is_multiple_of(5) => Event::StopConditionMet {
+            condition: "errors > 20% for 30s".into(),
+            seen: "35 %".into(),
+        },
         Step::Running => Event::MasterEnded {
             exit_code: Some((dice % 2).into()),
             memory_limit: None,

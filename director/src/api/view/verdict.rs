@@ -17,8 +17,13 @@ pub fn judgement(judgement: &Judgement) -> wire::Judgement {
     wire::Judgement {
         verdict: verdict(judgement.verdict),
         reasons: judgement.reasons.clone(),
-        criteria: judgement.criteria.iter().map(criterion).collect(),
+        criteria: criteria(&judgement.criteria),
     }
+}
+
+/// Converts the results of criteria.
+pub fn criteria(results: &[CriterionResult]) -> Vec<wire::CriterionResult> {
+    results.iter().map(criterion).collect()
 }
 
 fn criterion(result: &CriterionResult) -> wire::CriterionResult {
