@@ -412,7 +412,7 @@ pub struct Token {
 pub enum TokenAction {
     /// Create a token and print it. It cannot be shown again.
     Create {
-        /// Name of the owner, for events and the audit log.
+        /// Name of the owner, for tasks and the audit log: letters, digits and `._-@+`.
         #[arg(long, value_name = "NAME")]
         name: String,
         /// What the token allows.
@@ -459,7 +459,7 @@ fn lifetime(text: &str) -> Result<Duration, String> {
         text => match humantime::parse_duration(text) {
             Ok(time) if time.as_secs() > 0 => Ok(time),
             Ok(_) => Err("it is less than a second; `never` disables the expiry".to_owned()),
-            Err(error) => Err(error.to_string()),
+            Err(_) => Err("expected a time with a unit, for example `90d` or `12h`, or `never`".to_owned()),
         },
     }
 }

@@ -74,7 +74,7 @@ pub enum TokenCommand {
         /// read the join tokens of the Swarm.
         #[arg(long, value_enum)]
         role: TokenRoleArg,
-        /// Lifetime, for example `12h` or `1y`; `0`: the token never expires.
+        /// Lifetime, for example `12h` or `1y`, or `never`.
         #[arg(long, value_name = "TIME", value_parser = lifetime, default_value = "90d")]
         expires: u64,
     },
@@ -104,12 +104,12 @@ pub enum TokenRoleArg {
 
 /// Seconds of a lifetime with units, or 0.
 fn lifetime(text: &str) -> Result<u64, String> {
-    if text == "0" {
+    if ["0", "never"].contains(&text) {
         return Ok(0);
     }
     match humantime::parse_duration(text) {
         Ok(time) if time.as_secs() > 0 => Ok(time.as_secs()),
-        _ => Err("expected a time with a unit, for example `90d` or `12h`, or 0".to_owned()),
+        _ => Err("expected a time with a unit, for example `90d` or `12h`, or `never`".to_owned()),
     }
 }
 

@@ -62,6 +62,17 @@ pub fn redacted_url(url: &str) -> Result<String, CliError> {
     Ok(redacted(&base, socket.as_deref()))
 }
 
+/// What an invalid URL probably lacks.
+fn hint_for(url: &str) -> String {
+    match (url.contains("://"), url.contains('@')) {
+        (false, false) => format!("for example `http://{url}`"),
+        (true, true) => {
+            "special characters in user and password are encoded, for example `/` as `%2F`".to_owned()
+        }
+        _ => "for example http://127.0.0.1:8080".to_owned(),
+    }
+}
+
 /// The base URL of requests, and the Unix socket if the URL is that of a socket.
 fn parsed(url: &str) -> Result<(Url, Option<PathBuf>), CliError> {
     let invalid = |why: String| {
@@ -70,7 +81,7 @@ fn parsed(url: &str) -> Result<(Url, Option<PathBuf>), CliError> {
                 "`{}` is not the URL of a Director: {why}",
                 without_credentials(url)
             ),
-            "for example http://127.0.0.1:8080",
+            hint_for(url),
         )
     };
     let parse = |url: &str| Url::parse(url).map_err(|error| invalid(error.to_string()));

@@ -226,7 +226,8 @@ pub enum ApiError {
 
 fn unauthenticated(reason: Option<TokenError>) -> String {
     let remedy = match reason {
-        Some(_) => "GET /token lists tokens with their expiry",
+        Some(TokenError::Malformed) => "the whole token is sent, as it was printed at its creation",
+        Some(_) => "`atq token list` and GET /token show when tokens expire",
         None => {
             "send a token in the header `Authorization: Bearer <token>`; `atq-director token create` on the Director's machine creates the first one"
         }
