@@ -459,7 +459,9 @@ fn lifetime(text: &str) -> Result<Duration, String> {
         text => match humantime::parse_duration(text) {
             Ok(time) if time.as_secs() > 0 => Ok(time),
             Ok(_) => Err("it is less than a second; `never` disables the expiry".to_owned()),
-            Err(_) => Err("expected a time with a unit, for example `90d` or `12h`, or `never`".to_owned()),
+            Err(_) => Err(
+                "expected a time with a unit, for example `90d` or `12h`, or `never`".to_owned(),
+            ),
         },
     }
 }
