@@ -22,15 +22,12 @@ down: ## undo everything that `make demo` and `make test` have set up
 TEST := cargo test --locked --workspace
 # The tests of `atq-tests` need a Swarm; without it, this is the same set of packages and features.
 WITHOUT_SWARM := --exclude atq-tests
-# A fixed sample of each sweep and of each property; `unit` runs all cases. With the seed, all runs use the same cases.
-# Most tests wait, so more run at once than there are CPUs.
-SAMPLE := RUST_TEST_THREADS=8 ATQ_TEST_SAMPLE=30 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 # Programs that the tests start: those of the images.
 PROGRAMS := $(or $(ATQ_TEST_PROGRAMS),$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/programs)
 SWARM_TEST := ATQ_TEST_PROGRAMS=$(PROGRAMS) $(TEST)
 
-quick: fmt-check lint ## before each commit: formatting, lints, and tests without Docker and root, with samples of the sweeps
-	$(SAMPLE) ATQ_TEST_SWARM= $(TEST) $(WITHOUT_SWARM) --no-fail-fast
+quick: ## before each commit: formatting, lints, and tests without Docker and root, with samples of the sweeps
+	@exec deploy/quick.sh
 
 test: ## everything but the parts, also on the real Swarm; ends with a table of the stages
 	@exec deploy/test.sh

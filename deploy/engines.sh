@@ -27,7 +27,7 @@ images. Names:
 environment:
   ATQ_STATE           directory of everything, below `engines` (as for setup.sh)
   ATQ_ENGINE_IMAGES   images that are copied from this machine's Engine (atq-testload:dev atq-discovery:dev
-                      atq-carrier:dev atq-jmeter:5.6.3)
+                      atq-carrier:dev atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest)
   ATQ_DEBIAN_MIRROR   mirror for Debian's packages (default: Debian's own)
 HELP
 }
@@ -42,7 +42,7 @@ SETTINGS=(net.ipv4.ip_forward net.ipv4.conf.all.forwarding net.ipv6.conf.all.for
   net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables net.netfilter.nf_conntrack_max
   vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys
   kernel.keys.root_maxbytes)
-read -ra IMAGES <<<"${ATQ_ENGINE_IMAGES:-atq-testload:dev atq-discovery:dev atq-carrier:dev atq-jmeter:5.6.3}"
+read -ra IMAGES <<<"${ATQ_ENGINE_IMAGES:-atq-testload:dev atq-discovery:dev atq-carrier:dev atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest}"
 
 # ---------------------------------------------------------------- queries
 
@@ -186,8 +186,13 @@ inside() {
   [ ! -d "$BIN" ] || mount --bind "$BIN" "$root/opt/engine"
   # All names must fail to resolve at once.
   echo 'nameserver 127.0.0.1' >"$root/etc/resolv.conf"
+  # With `chroot` instead, runc could not change the root of containers, and `docker exec` would see these files.
+  mkdir -p "$root/old-root"
+  cd "$root"
+  pivot_root . old-root
+  umount -l /old-root
   # With this variable set, tasks start without a registry lookup for local images.
-  exec chroot "$root" /usr/bin/env -i HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 \
+  exec /usr/bin/env -i HOME=/root DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 \
     PATH=/opt/engine:/usr/sbin:/usr/bin:/sbin:/bin \
     dockerd --host "$(socket)" --host unix:///var/run/docker.sock --data-root "$DIR/data" --bip 172.31.8.1/24 \
     --pidfile /run/docker.pid --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$NETNS"
@@ -197,7 +202,7 @@ answers_or_dead() { answers || { [ $((SECONDS - begun)) -gt 3 ] && [ -z "$(ip ne
 
 up() {
   local tool begun=$SECONDS
-  for tool in ip nsenter unshare sysctl docker; do has "$tool" || die "\`$tool\` is missing"; done
+  for tool in ip nsenter unshare pivot_root sysctl docker; do has "$tool" || die "\`$tool\` is missing"; done
   fetch
   for tool in "${IMAGES[@]}"; do
     docker image inspect "$tool" >/dev/null 2>&1 || die "this machine's Engine has no image \`$tool\`" "deploy/setup.sh images"

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! The compiled program against the Docker Engine of this machine. Needs the images `atq-testload:dev` and
+//! The compiled program against a Docker Engine: that of `DOCKER_HOST`, or of this machine. Needs the images `atq-testload:dev` and
 //! `atq-discovery:dev`; runs when `ATQ_TEST_SWARM` is 1.
 
 mod fixture;
@@ -15,17 +15,13 @@ use serde_json::{Value, json};
 use fixture::server::{Reply, Server};
 use fixture::{Finished, Fixture};
 
-const SOCKET: &str = "/var/run/docker.sock";
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 const IMAGE: &str = "atq-testload:dev";
 /// An image without `/atq/results`.
 const IMAGE_WITHOUT_RESULTS: &str = "atq-discovery:dev";
 
 fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker")
-        .args(args)
-        .env_remove("DOCKER_HOST")
-        .output()
-        .unwrap();
+    let output = Command::new("docker").args(args).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "docker {args:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -85,8 +81,20 @@ impl Drop for Volume {
 
 fn command(fixture: &Fixture, work: &str, order: &Value) -> Command {
     let mut command = fixture.command(work, order);
-    command.env("ATQ_CARRIER_DOCKER_SOCKET", SOCKET);
+    command.env("ATQ_CARRIER_DOCKER_SOCKET", socket());
     command
+}
+
+/// The socket of the Engine that the `docker` program uses as well.
+fn socket() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let path = match host.as_str() {
+        "" => DEFAULT_SOCKET,
+        host => host
+            .strip_prefix("unix://")
+            .expect("`DOCKER_HOST` is a socket"),
+    };
+    path.to_owned()
 }
 
 fn wait_until(mut met: impl FnMut() -> bool) {

@@ -391,8 +391,7 @@ impl Director {
                 )
             }
             Some((ClientToken { token, source }, _)) => format!(
-                "the token `{}` of {source} has expired or was revoked, or is of another Director; `atq login {url}` \
-                 stores a new one",
+                "the Director received the token `{}` of {source}; `atq login {url}` stores a new one",
                 token.id()
             ),
         }

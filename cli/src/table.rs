@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 /// Between columns.
 const GAP: &str = "  ";
@@ -56,7 +56,12 @@ pub fn age(at: &str, now: OffsetDateTime) -> String {
     let Ok(at) = OffsetDateTime::parse(at, &Rfc3339) else {
         return NO_VALUE.to_owned();
     };
-    let seconds = (now - at).whole_seconds().max(0);
+    span(now - at)
+}
+
+/// A duration in a single unit; zero if it is negative.
+pub fn span(duration: Duration) -> String {
+    let seconds = duration.whole_seconds().max(0);
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),

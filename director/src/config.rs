@@ -269,6 +269,22 @@ impl Config {
         (port.is_some() && glusterpath.is_some()).then_some(config)
     }
 
+    /// Keys that have no effect, or not the one that was probably meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let unused_exchange = self.auth == Auth::Off && !self.token_exchange.is_empty();
+        let url = self.public_url.as_deref().unwrap_or_default();
+        let is_plain_url = self.tls.is_some() && url.starts_with("http://");
+        let warnings = [
+            unused_exchange.then(|| {
+                "`tokenExchange` has no effect while `auth` is `off`: set `auth: tokens`".to_owned()
+            }),
+            is_plain_url.then(|| {
+                format!("`publicUrl` is `{url}`, but `tls` is set, so that clients need `https://`")
+            }),
+        ];
+        warnings.into_iter().flatten().collect()
+    }
+
     /// All paths that are made absolute.
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let logins = self.registry_auth.values_mut();

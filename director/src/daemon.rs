@@ -2,7 +2,7 @@
 //! background, and ends on a signal without stopping tests.
 
 use crate::api::{self, App, Endpoint, Limits, Listener, Server, Slots, StoreCheck};
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::listeners::{self, Listeners};
 use crate::{Assembled, Ports, assemble, permissions, retention};
 use anyhow::Context;
@@ -64,6 +64,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
+    let auth = config.auth;
     let config = Arc::new(config);
     let Assembled {
         orchestrator,
@@ -95,7 +96,8 @@ pub async fn run(
     let carriers = api::carriers(engine_routes, recovery.clone(), access.clone(), requests);
     let carriers = Endpoint::new(carriers, limits.carriers);
     node_port.start(server.clone(), carriers).await?;
-    if let Some(warning) = config.advertised_warning(node_port.number()) {
+    let advertised = config.advertised_warning(node_port.number());
+    for warning in config.warnings().into_iter().chain(advertised) {
         tracing::warn!("{warning}");
     }
     let retention = retention(&config);
@@ -126,7 +128,7 @@ pub async fn run(
             server.listen(listener, &Endpoint::new(routes.clone(), limits));
         }
     }
-    log_address(address, &main);
+    log_address(address, &main, auth);
     server.listen(main, &Endpoint::new(routes, limits.main));
     shutdown.await;
     tracing::info!("shutting down; running tests continue and are resumed at the next start");
@@ -170,16 +172,19 @@ async fn pull_images(config: Arc<Config>, engine: Arc<dyn Engine>) {
     }
 }
 
-fn log_address(address: SocketAddr, listener: &Listener) {
+fn log_address(address: SocketAddr, listener: &Listener, auth: Auth) {
     let scheme = match listener {
         Listener::Tls(..) => "https",
         _ => "http",
     };
-    let scope = match address.ip().is_loopback() {
-        true => {
+    let scope = match (address.ip().is_loopback(), auth) {
+        (true, Auth::Off) => {
             "; reachable from this machine only, `bind` and `auth: tokens` open it to the network"
         }
-        false => "",
+        (true, Auth::Tokens) => {
+            "; reachable from this machine only, `bind` opens it to the network"
+        }
+        (false, _) => "",
     };
     tracing::info!(
         "listening on {scheme}://{address}, Swagger UI at {scheme}://{address}/swagger-ui/{scope}"

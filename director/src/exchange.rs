@@ -10,6 +10,7 @@ mod keys;
 use crate::config::{KeyLocation, TokenExchange};
 use atq_access::FailedAttempts;
 use atq_access::exchange::{ExchangeRule, Identity, Jwt, Refusal, UseRefused, UsedJwts};
+use atq_task::spec::shorten;
 use keys::KeySource;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,9 +27,14 @@ pub enum ExchangeError {
     /// The address has failed too often.
     #[error("too many failed attempts from this address\n(try again in {0} s)")]
     Wait(u64),
-    /// No rule accepts the JWT; the reason of the rule that came closest.
-    #[error("no rule accepts this JWT: {0}")]
-    Refused(#[from] Refusal),
+    /// No rule accepts the JWT.
+    #[error("no rule accepts this JWT: {refusal}{}", found(.claim.as_ref()))]
+    Refused {
+        /// The reason of the rule that came closest.
+        refusal: Refusal,
+        /// Name and value in the JWT of the claim that does not match.
+        claim: Option<(String, Option<String>)>,
+    },
     /// The JWT was used before.
     #[error("this JWT is not exchanged again: {0}")]
     Used(#[from] UseRefused),
@@ -37,6 +43,31 @@ pub enum ExchangeError {
         "the keys of the issuer are not available, so that the JWT cannot be checked\n(the Director's log has the reason)"
     )]
     NoKeys,
+}
+
+/// The claim of the sender's own JWT, so that nothing about the rules is revealed.
+fn found(claim: Option<&(String, Option<String>)>) -> String {
+    match claim {
+        None => String::new(),
+        Some((name, None)) => format!("; the JWT has no `{name}`"),
+        Some((name, Some(value))) => format!("; the JWT has `{name}`: `{}`", shorten(value)),
+    }
+}
+
+impl ExchangeError {
+    fn refused(refusal: Refusal, jwt: &Jwt<'_>) -> Self {
+        let claim = refusal
+            .claim()
+            .map(|name| (name.to_owned(), jwt.claim(name)));
+        Self::Refused { refusal, claim }
+    }
+}
+
+impl From<Refusal> for ExchangeError {
+    fn from(refusal: Refusal) -> Self {
+        let claim = None;
+        Self::Refused { refusal, claim }
+    }
 }
 
 /// The rules, with what is remembered between requests.
@@ -95,7 +126,7 @@ impl Exchange {
                 | ExchangeError::NoKeys
                 | ExchangeError::Used(UseRefused::Full),
             ) => false,
-            Err(ExchangeError::Refused(_) | ExchangeError::Used(_)) => true,
+            Err(ExchangeError::Refused { .. } | ExchangeError::Used(_)) => true,
         };
         // Failures must not keep out others with the same address, so a valid JWT is always exchanged.
         if let Some(address) = from.filter(|_| is_failure) {
@@ -130,7 +161,15 @@ impl Exchange {
         }
         match is_without_keys {
             true => Err(ExchangeError::NoKeys),
-            false => Err(closest.into()),
+            false => {
+                if closest == Refusal::Issuer {
+                    tracing::debug!(
+                        issuer = shorten(jwt.issuer()),
+                        "no rule has the issuer of a JWT"
+                    );
+                }
+                Err(ExchangeError::refused(closest, &jwt))
+            }
         }
     }
 }

@@ -28,7 +28,12 @@ fn main() -> ExitCode {
         Err(error) => return report_invalid(&error),
     };
     match args.command {
-        Some(Command::Config { .. }) => print("the configuration is valid\n"),
+        Some(Command::Config { .. }) => {
+            for warning in config.warnings() {
+                eprintln!("warning: {warning}");
+            }
+            print("the configuration is valid\n")
+        }
         Some(Command::Store { command }) => store_cli::run(&config.datadir, &command),
         Some(Command::Token { command }) => token_cli::run(&config.datadir, command),
         None => serve(config, args.adopt_orphans.into()),

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::out::Out;
 use crate::path::segment;
 use crate::settings::Sources;
-use crate::table::{NO_VALUE, age, api_name, table};
+use crate::table::{NO_VALUE, age, api_name, span, table};
 use crate::token::{JWT_VARIABLE, jwt};
 use atq_access::{Token, TokenId};
 use atq_api_spec::token::{
@@ -168,6 +168,7 @@ pub fn expiry(info: &TokenInfo, now: OffsetDateTime) -> String {
         (None, None) => "never".to_owned(),
         (None, Some(at)) => match OffsetDateTime::parse(at, &Rfc3339) {
             Ok(time) if time <= now => "expired".to_owned(),
+            Ok(time) if time - now < time::Duration::DAY => format!("in {}", span(time - now)),
             Ok(time) => time.date().to_string(),
             Err(_) => at.clone(),
         },
@@ -217,6 +218,7 @@ mod tests {
             info("01020304bb", None, false),
             info("01020304cc", Some("2026-03-05T14:00:00Z"), false),
             info("01020304dd", Some("2026-06-02T12:00:00Z"), true),
+            info("01020304ee", Some("2026-03-05T14:40:00Z"), false),
         ];
         insta::assert_snapshot!(lines(&tokens, now).join("\n"), @"
         ID          NAME  ROLE    AGE   USED  EXPIRES
@@ -224,6 +226,7 @@ mod tests {
         01020304bb  ci    runner  26 h  -     never
         01020304cc  ci    runner  26 h  -     expired
         01020304dd  ci    runner  26 h  3 h   revoked
+        01020304ee  ci    runner  26 h  -     in 40 min
         ");
     }
 

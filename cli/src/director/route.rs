@@ -67,7 +67,8 @@ fn hint_for(url: &str) -> String {
     match (url.contains("://"), url.contains('@')) {
         (false, false) => format!("for example `http://{url}`"),
         (true, true) => {
-            "special characters in user and password are encoded, for example `/` as `%2F`".to_owned()
+            "special characters in user and password are encoded, for example `/` as `%2F`"
+                .to_owned()
         }
         _ => "for example http://127.0.0.1:8080".to_owned(),
     }

@@ -340,7 +340,7 @@ mod responses {
                 401,
                 "unauthenticated",
                 own_token(),
-                "the token `0102030407` of `ATQ_TOKEN` has expired",
+                "the Director received the token `0102030407` of `ATQ_TOKEN`; `atq login",
             ),
             (403, "forbidden", own_token(), "ask an administrator"),
         ] {

@@ -78,6 +78,8 @@ impl HttpDiscovery {
     /// # Errors
     /// When the HTTP client cannot be created.
     pub fn new() -> Result<Self, reqwest::Error> {
+        // A provider may be installed already; any provider is fine.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .no_proxy()
             .dns_resolver(atq_resolver::SystemResolver)

@@ -365,7 +365,7 @@ fn of_request(error: &RequestError) -> StatusAndCode {
 fn of_exchange(error: &ExchangeError) -> StatusAndCode {
     match error {
         ExchangeError::Wait(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
-        ExchangeError::Refused(_)
+        ExchangeError::Refused { .. }
         | ExchangeError::Used(UseRefused::OtherAddress | UseRefused::TooOften) => {
             (StatusCode::FORBIDDEN, "exchange_refused")
         }

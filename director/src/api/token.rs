@@ -66,10 +66,20 @@ pub async fn create(
 
 fn read(bytes: &[u8]) -> Result<NewToken, RequestError> {
     let value = json::parse(bytes).map_err(RequestError::BadJson)?;
-    let wanted = serde_json::from_value(value).map_err(|error| error.to_string());
+    let wanted = serde_path_to_error::deserialize(value).map_err(|error| describe(&error));
     wanted
         .and_then(wire::requested)
         .map_err(RequestError::BadToken)
+}
+
+/// The field, what was found, and what is expected.
+fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let inner = error.inner().to_string();
+    let inner = inner.replace("expected u64", "expected a whole number of seconds");
+    match error.path().to_string().as_str() {
+        "." => inner,
+        field => format!("`{}`: {inner}", shorten(field)),
+    }
 }
 
 /// Lists tokens without their secrets, oldest first.

@@ -117,29 +117,29 @@ async fn a_job_gets_a_token_with_the_role_and_the_lifetime_of_its_rule() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_the_check_that_failed_and_nothing_else() {
+async fn a_refusal_names_the_check_that_failed_and_the_senders_own_claim_and_nothing_else() {
     let issuer = Issuer::start().await;
     let director = issuer.director().await;
     for (claim, value, reason) in [
         (
             "project_path",
             json!("mallory/load"),
-            "the claim `project_path` does not match",
+            "the claim `project_path` does not match; the JWT has `project_path`: `\"mallory/load\"`",
         ),
         (
             "ref_protected",
             json!("false"),
-            "the claim `ref_protected` does not match",
+            "the claim `ref_protected` does not match; the JWT has `ref_protected`: `\"false\"`",
         ),
         (
             "aud",
             json!("https://other.example"),
-            "its audience does not match",
+            "its audience does not match; the JWT has `aud`: `\"https://other.example\"`",
         ),
         (
             "iss",
             json!("https://other.example"),
-            "its issuer is unknown",
+            "its issuer is unknown; the JWT has `iss`: `\"https://other.example\"`",
         ),
         ("exp", json!(now() - 3600), "it has expired"),
     ] {

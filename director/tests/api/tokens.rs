@@ -112,8 +112,15 @@ async fn invalid_requests_are_refused() {
     let director = Director::with("auth: tokens\n").await;
     let admin = director.token("ana", Role::Admin).await;
     for (body, part) in [
-        (json!({"name": "x"}), "role"),
-        (json!({"name": "x", "role": "root"}), "root"),
+        (json!({"name": "x"}), "missing field `role`"),
+        (
+            json!({"name": "x", "role": "root"}),
+            "`role`: unknown variant `root`, expected one of `viewer`, `runner`, `admin`",
+        ),
+        (
+            json!({"name": "x", "role": "viewer", "expiresIn": "30d"}),
+            "`expiresIn`: invalid type: string \"30d\", expected a whole number of seconds",
+        ),
         (json!({"name": "uid:0", "role": "viewer"}), "`name`"),
         (json!({"name": "anonymous", "role": "viewer"}), "`name`"),
         (

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 const TASK: &str = "parts-jmeter";
 const TARGET: &str = "atq-parts-target";
-const TARGET_LABEL: &str = "com.atq.test=parts";
+const TARGET_LABEL: &str = "atq.test=parts";
 /// Two workers, each with 2 threads and 50 loops, as in `deploy/examples/jmeter/task.json`.
 const SAMPLES: u64 = 200;
 

@@ -73,6 +73,19 @@ pub struct Jwt<'a> {
     algorithm: Algorithm,
     key_id: Option<String>,
     issuer: String,
+    claims: Claims,
+}
+
+impl Refusal {
+    /// The claim that does not match a rule.
+    pub fn claim(&self) -> Option<&str> {
+        match self {
+            Self::Issuer => Some("iss"),
+            Self::Audience => Some("aud"),
+            Self::Claim(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Jwt<'_> {
@@ -138,6 +151,7 @@ impl<'a> Jwt<'a> {
             algorithm,
             key_id,
             issuer,
+            claims,
         })
     }
 
@@ -149,6 +163,11 @@ impl<'a> Jwt<'a> {
     /// The id of the key that it claims to be signed by.
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// The value of a claim as JSON, for messages to the sender; `None` if it is missing. The signature is not verified.
+    pub fn claim(&self, name: &str) -> Option<String> {
+        self.claims.get(name).map(Value::to_string)
     }
 
     /// Checks it against a rule, with the keys of the rule's issuer, at `now` in seconds since the Unix epoch.

@@ -49,8 +49,6 @@ async fn probe_addresses(
     addresses: &[Ipv4Addr],
     probe: &Probe,
 ) -> Result<Vec<Probed>, DiscoveryError> {
-    // A second call fails, which is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let sidecars = HttpDiscovery::new().unwrap();
     let timeout = Duration::from_millis(2500);
     let probed = sidecars.probe(endpoint, "s3cret", addresses, probe, timeout);

@@ -336,7 +336,7 @@ const DIRECTOR: &[TopLevel] = &[
     },
     TopLevel {
         name: "exchange",
-        may_import: &["config", "atq_access", "atq_resolver"],
+        may_import: &["config", "atq_access", "atq_definition", "atq_resolver"],
     },
     TopLevel {
         name: "groups",

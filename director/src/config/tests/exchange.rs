@@ -133,3 +133,14 @@ fn files_of_keys_become_absolute_and_must_be_readable() {
         "{text}"
     );
 }
+
+#[test]
+fn rules_without_authentication_and_a_public_url_without_tls_are_warnings() {
+    let of = |text: &str| with(text).unwrap().warnings().join("\n");
+    assert!(of(RULE).contains("`tokenExchange` has no effect"));
+    assert_eq!(of(&format!("{RULE}auth: tokens\n")), "");
+    let tls = "tls: {certificate: /c.pem, key: /k.pem}\npublicUrl:";
+    assert!(of(&format!("{tls} http://atq.example\n")).contains("need `https://`"));
+    assert_eq!(of(&format!("{tls} https://atq.example\n")), "");
+    assert_eq!(of("publicUrl: http://atq.example\n"), "");
+}
