@@ -36,7 +36,23 @@ keep() {
   [ "$mode" != worker ] || { echo "$1" >>/atq/results/worker.csv; } 2>/dev/null
 }
 
+# sample: appends samples to a result file of JMeter, ten times a second.
+sample() {
+  file=/atq/results/samples.jtl
+  echo timeStamp,elapsed,label,responseCode,threadName,success,bytes,grpThreads,allThreads,Latency,Connect >"$file"
+  turn=0
+  while [ "$turn" -lt "$TURNS" ]; do
+    turn=$((turn + 1))
+    awk -v now="$(date +%s)000" -v rows="${BATCH:-1}" -v success="${SUCCESS:-true}" 'BEGIN {
+      for (row = 1; row <= rows; row++)
+        print now "," row % 100 ",GET " row % 5 ",200,threads 1-1," success ",500,1,1," row % 50 ",1"
+    }' >>"$file"
+    sleep 0.1
+  done
+}
+
 worker() {
+  [ -z "${TURNS:-}" ] || sample &
   keep "replica,host"
   keep "${ATQ_REPLICA:-0},$(hostname)"
   export TESTLOAD_PID=$$

@@ -14,6 +14,7 @@ mod follow;
 mod gitlab;
 mod isolation;
 mod jmeter_figures;
+mod live;
 mod openapi_clients;
 mod readiness;
 mod registry;

@@ -8,6 +8,7 @@ mod baseline;
 mod daemon;
 mod director;
 mod engine;
+mod live;
 mod orchestration;
 mod ping;
 mod push;
@@ -70,6 +71,8 @@ enum What {
     Orchestration,
     /// Speed and memory of reading results, compared with JMeter's report generator
     Report,
+    /// Delay and cost of the figures of a running test
+    Live,
 }
 
 #[tokio::main]
@@ -202,6 +205,7 @@ async fn measure(engine: &Engine, what: What, args: &Args) -> Result<Vec<Row>> {
             };
             report::measure(samples, megabytes).await
         }
+        What::Live => live::measure(if quick { 10 } else { 60 }).await,
         What::Orchestration => orchestration::measure(engine, &plan(args)).await,
     }
 }
