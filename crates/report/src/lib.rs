@@ -60,6 +60,7 @@ mod labels;
 pub mod live;
 mod overlap;
 pub mod page;
+mod recent;
 mod sample;
 mod samples;
 mod series;

@@ -3,7 +3,7 @@
 use crate::errors::{Errors, MAX_KINDS};
 use crate::histogram::{Distribution, Times};
 use crate::labels::{Names, OTHER};
-use crate::live::Recent;
+use crate::recent::Recent;
 use crate::sample::{Sample, Sums, figures, together};
 use crate::series::Timeline;
 use crate::windows::{Watches, Window, WindowResults};

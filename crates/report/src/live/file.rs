@@ -1,10 +1,10 @@
 //! One file during a run.
 
-use super::Recent;
 use crate::file::{FinishedFile, ResultFile};
 use crate::file_tally::FileTally;
 use crate::fingerprint::Fingerprint;
 use crate::format::Format;
+use crate::recent::{self, Recent};
 use crate::summary::History;
 use crate::windows::Window;
 use atq_api_spec::live::SourceState;
@@ -298,7 +298,7 @@ impl LiveFile {
                 .compact_before(newest.saturating_sub(ACTIVE_POINTS));
         }
         if let Some(recent) = &mut tally.samples.recent {
-            recent.forget(end.saturating_sub(super::recent::SECONDS));
+            recent.forget(end.saturating_sub(recent::SECONDS));
         }
     }
 

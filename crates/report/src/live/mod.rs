@@ -29,7 +29,6 @@
 
 mod file;
 mod measure;
-mod recent;
 mod select;
 mod series;
 mod snapshot;
@@ -37,7 +36,6 @@ mod window;
 
 pub use atq_api_spec::live::{LiveFigures, SourceState};
 pub use measure::{Measure, Measured};
-pub(crate) use recent::Recent;
 pub use snapshot::{MAX_LABELS, MAX_SOURCES, MAX_WORKERS};
 pub use window::LastWindow;
 

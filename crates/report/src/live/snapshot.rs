@@ -1,9 +1,9 @@
 //! The figures at a moment of a run, as a value to be serialised.
 
 use super::file::LiveFile;
-use super::recent::{Ring, SECONDS};
 use super::select::{Named, Selection};
 use crate::histogram::to_f64;
+use crate::recent::{Ring, SECONDS};
 use crate::sample::{Sums, Unknown, figures, together};
 use crate::samples::{Samples, series_missing};
 use crate::summary::{self, History};
