@@ -67,7 +67,9 @@ impl Orchestrator {
     /// The names of the tasks whose result files are followed, sorted.
     pub fn running_tests(&self) -> Vec<TaskName> {
         let active = self.active.lock();
-        let running = active.iter().filter(|(_, active)| active.live.results().is_some());
+        let running = active
+            .iter()
+            .filter(|(_, active)| active.live.results().is_some());
         let mut names: Vec<TaskName> = running.map(|(name, _)| name.clone()).collect();
         names.sort();
         names
