@@ -73,6 +73,19 @@ pub struct Assembled {
 /// # Errors
 /// When a directory cannot be used, or another Director uses it.
 pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Assembled> {
+    assemble_with(config, ports, Clock::System, |engine| engine)
+}
+
+/// As [`assemble`], with another clock, and with an engine that wraps the one of the configuration.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn assemble_with(
+    config: &Config,
+    ports: Ports,
+    clock: Clock,
+    wrap: impl FnOnce(Arc<dyn Engine>) -> Arc<dyn Engine>,
+) -> anyhow::Result<Assembled> {
     config.prepare()?;
     // The store's lock comes first: a second Director on the same data must not change anything.
     let store = Store::open(&config.datadir.join("state"))?;
@@ -106,7 +119,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Assembled> {
         )
     })?;
     let access = Access::new(config, Tokens::load(store.clone())?, audit);
-    let engine: Arc<dyn Engine> = Arc::new(engine);
+    let engine = wrap(Arc::new(engine));
     let orchestrator = Orchestrator::new(Shared {
         settings: settings(config, director_id),
         store,
@@ -114,7 +127,7 @@ pub fn assemble(config: &Config, ports: Ports) -> anyhow::Result<Assembled> {
         engine,
         bundles,
         evidence: Evidence::new(&config.datadir).with_log_bytes(config.limits.log_bytes),
-        clock: Clock::System,
+        clock,
         queue: Queue::new(config.max_concurrent_tasks),
     });
     let metrics = Metrics::new(instruments, orchestrator.clone());

@@ -3,14 +3,17 @@
 //! - [`Instruments`]: counters and histograms. Each is passed to the component in which its events happen
 //!   ([`HttpMetrics`], [`RunMetrics`], [`EngineMetrics`]);
 //! - [`Metrics`]: all metrics, and their output. Collectors read what other components know at the time of a scrape:
-//!   `census` counts stored tasks and measures the disk at intervals, `process` describes the process.
+//!   `census` counts stored tasks and measures the disk at intervals, `live` has the figures of running tests, `process`
+//!   describes the process.
 //!
-//! The values of every label are from a fixed set: no name, path or text of a client becomes a label.
+//! Only the figures of running tests have the name of a task as a label, of a limited number of tasks. The values of every
+//! other label are from a fixed set: no path or text of a client becomes a label.
 
 mod calls;
 mod census;
 mod gauges;
 mod http;
+mod live;
 mod process;
 mod runs;
 
@@ -20,6 +23,7 @@ pub use runs::RunMetrics;
 
 use atq_run::Orchestrator;
 use census::Census;
+use live::LiveTests;
 use process::Process;
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::family::Family;
@@ -74,6 +78,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     http: HttpMetrics,
     census: Arc<Census>,
+    live: Arc<LiveTests>,
     registry: Registry,
 }
 
@@ -87,13 +92,16 @@ impl Metrics {
         http.register(&mut registry);
         runs.register(&mut registry);
         engine.register(&mut registry);
-        // Each collector is one source of values that are read at a scrape. Values of running tasks are another one.
+        // Each collector is one source of values that are read at a scrape.
+        let live = Arc::new(LiveTests::new(orchestrator.clone()));
+        registry.register_collector(Box::new(Arc::clone(&live)));
         let census = Arc::new(Census::new(orchestrator, engine));
         registry.register_collector(Box::new(Arc::clone(&census)));
         registry.register_collector(Box::new(Process::started_now()));
         Self(Arc::new(Inner {
             http,
             census,
+            live,
             registry,
         }))
     }
@@ -108,7 +116,7 @@ impl Metrics {
     /// # Errors
     /// When the output cannot be written, which is a bug, or the process shuts down.
     pub async fn scrape(&self, format: Format) -> Result<String, ScrapeError> {
-        self.0.census.renew().await;
+        tokio::join!(self.0.census.renew(), self.0.live.renew());
         let inner = Arc::clone(&self.0);
         // The collector of the process reads files of the kernel.
         let encoded = tokio::task::spawn_blocking(move || inner.encode(format)).await;

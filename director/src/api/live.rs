@@ -45,7 +45,27 @@ const EVENT: &str = "live";
     ),
     responses(
         (status = 200, description = "The state and the figures; as a stream, one event a second.", content(
-            (LiveTask = "application/json"),
+            (LiveTask = "application/json", example = json!({
+                "task": "checkout-nightly", "run": "k3v9a2", "status": "started", "step": "running",
+                "elapsedMs": 3000, "maxDurationMs": 3600000, "lagMs": 420,
+                "workers": {"wanted": 2, "running": 1, "lost": [{"replica": 2, "reason": "its node is down"}]},
+                "containers": [{"name": "worker.1", "node": "n1q2w3", "cpu": 0.8, "cpuLimit": 2.0, "memory": 402653184, "memoryLimit": 1073741824}],
+                "criteria": [{"criterion": "errors < 1%", "holds": true, "seen": "0 %", "wanted": "< 1 %"}],
+                "stopWhen": [{"condition": "errors > 20% for 30s", "unknown": "the run is shorter than the window", "hasEndedRun": false}],
+                "figures": {
+                    "at": 1795255203000u64, "newest": 1795255202980u64, "isSummarised": false,
+                    "total": {"samples": 120, "errors": 0, "errorPercent": 0.0, "throughput": 40.1, "min": 8.0, "mean": 12.5, "p50": 12.0, "p90": 17.0, "p95": 19.0, "p99": 24.0, "max": 31.0, "receivedBytes": 61440, "sentBytes": 9600},
+                    "last": {"samples": 120, "errors": 0, "errorPercent": 0.0, "throughput": 40.0, "min": 8.0, "mean": 12.5, "p50": 12.0, "p90": 17.0, "p95": 19.0, "p99": 24.0, "max": 31.0, "receivedBytes": 0, "sentBytes": 0, "missing": ["receivedBytes", "sentBytes"]},
+                    "lastSeconds": 3, "active": 20.0,
+                    "labels": [], "labelsLeftOut": 0, "workers": [], "workersLeftOut": 0,
+                    "codes": [{"code": "200", "count": 120}],
+                    "series": {"interval": 1.0, "points": [{"at": 1795255202000u64, "samples": 40, "errors": 0, "mean": 12.5, "p50": 12.0, "p90": 17.0, "p95": 19.0, "p99": 24.0, "max": 31.0, "receivedBytes": 20480, "active": 20.0}]},
+                    "seriesFrom": 1795255202000u64,
+                    "sources": [{"path": "master.1/results.jtl", "format": "jtl-csv", "state": "reading", "samples": 120, "newest": 1795255202980u64, "restarts": 0}],
+                    "sourcesLeftOut": 0, "doubts": [], "notes": []
+                },
+                "isFinal": false
+            })),
             (StreamedLiveTask = "text/event-stream", example = json!({
                 "id": "1795255203000", "event": "live",
                 "data": "{\"task\":\"checkout-nightly\",\"run\":\"k3v9a2\",\"status\":\"started\",\"step\":\"running\",\"elapsedMs\":3000,\"maxDurationMs\":3600000,\"lagMs\":420,\"workers\":{\"wanted\":2,\"running\":2},\"isFinal\":false}"

@@ -1,7 +1,9 @@
 //! Writes values that are read at the time of a scrape.
 
 use super::Label;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabel, EncodeLabelSet, EncodeMetric,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
@@ -38,6 +40,23 @@ impl<'a> Gauges<'a> {
         unit: Option<&Unit>,
         rows: impl IntoIterator<Item = ([Label; N], u64)>,
     ) -> fmt::Result {
+        self.present(name, help, unit, rows.into_iter().collect())
+    }
+
+    /// Writes a gauge with labels, unless it has no values.
+    pub(super) fn present<L: EncodeLabel, V: EncodeGaugeValue, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        rows: Vec<([L; N], V)>,
+    ) -> fmt::Result
+    where
+        [L; N]: EncodeLabelSet,
+    {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let help = format!("{help}.");
         let mut encoder = self
             .0

@@ -4,6 +4,7 @@ use crate::fixture::Director;
 use atq_api_spec::bundle::Upload;
 use atq_api_spec::error::Problem;
 use atq_api_spec::health::Readiness;
+use atq_api_spec::live::LiveTask;
 use atq_api_spec::swarm::SwarmDetails;
 use atq_api_spec::task::{LogEntry, TaskAccepted, TaskPayload, TaskRefused};
 use atq_api_spec::token::{TokenCreate, TokenExchange};
@@ -83,6 +84,7 @@ fn every_operation_is_documented_once() {
     getSwarm get /swarm
     getTask get /task/{id}
     getTaskEvents get /task/{id}/events
+    getTaskLive get /task/{id}/live
     getTaskLogs get /task/{id}/logs
     getTaskManifest get /task/{id}/manifest
     getTaskReport get /task/{id}/report
@@ -176,6 +178,11 @@ fn check_example(media: &Value) -> bool {
             let data = example["data"].as_str().unwrap();
             drop(serde_json::from_str::<atq_api_spec::task::TaskEvent>(data).unwrap());
         }
+        Some("StreamedLiveTask") => {
+            let data = example["data"].as_str().unwrap();
+            drop(serde_json::from_str::<LiveTask>(data).unwrap());
+        }
+        Some("LiveTask") => drop(serde_json::from_value::<LiveTask>(example).unwrap()),
         Some("LogEntry") => drop(serde_json::from_value::<LogEntry>(example).unwrap()),
         Some("Problem") => drop(serde_json::from_value::<Problem>(example).unwrap()),
         Some(other) => panic!("no check for examples of {other}"),

@@ -4,21 +4,20 @@ use async_trait::async_trait;
 use atq_access::{Role, Token};
 use atq_director::api::{Access, App, Slots, StoreCheck, carriers, router};
 use atq_director::config::Config;
-use atq_director::metrics::{Instruments, Metrics};
+use atq_director::metrics::Metrics;
 use atq_director::tokens::NewToken;
-use atq_director::{Ports, assemble};
-use atq_engine::Engine;
+use atq_director::{Ports, assemble, assemble_with};
 use atq_engine::growing::{Growing, GrowingFiles};
 use atq_engine_swarm::discovery::{Discovery, DiscoveryError, Probe, Probed};
 use atq_engine_swarm::fake::FakeSwarm;
 use atq_engine_swarm::node_door::fake::FakeDoor;
 use atq_engine_swarm::self_check::fake::FakeSelfCheck;
 use atq_engine_swarm::{Swarm, SwarmTask};
+use atq_run::Orchestrator;
 use atq_run::clock::Clock;
-use atq_run::health::Health;
-use atq_run::{Orchestrator, Shared};
 use atq_task::spec::TaskName;
 use atq_task::state::State;
+use atq_task::timestamp::Timestamp;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -126,12 +125,16 @@ impl Director {
             discovery: Arc::new(FakeSidecars(swarm.clone())),
             node_door: Some(Arc::new(FakeDoor::default())),
         };
-        let mut assembled = assemble(&config, ports).unwrap();
-        if let Some(files) = files {
-            assembled.orchestrator = growing(&assembled.orchestrator, files);
-            let instruments = Instruments::default();
-            assembled.metrics = Metrics::new(instruments, assembled.orchestrator.clone());
-        }
+        let assembled = match files {
+            None => assemble(&config, ports),
+            Some(files) => {
+                let now = Timestamp::from(time::OffsetDateTime::now_utc());
+                assemble_with(&config, ports, Clock::tokio(now), |engine| {
+                    Arc::new(Growing::new(engine, files.clone()))
+                })
+            }
+        };
+        let assembled = assembled.unwrap();
         let orchestrator = assembled.orchestrator;
         orchestrator.shared().health.wait_for_check().await;
         orchestrator.recover().await.unwrap();
@@ -280,22 +283,6 @@ impl Director {
         }
         count(&self.dir.path().join("bundles")) - 3
     }
-}
-
-/// The same orchestrator, with an engine whose containers write these result files.
-fn growing(orchestrator: &Orchestrator, files: &GrowingFiles) -> Orchestrator {
-    let shared = orchestrator.shared();
-    let engine: Arc<dyn Engine> = Arc::new(Growing::new(Arc::clone(&shared.engine), files.clone()));
-    Orchestrator::new(Shared {
-        settings: shared.settings.clone(),
-        store: shared.store.clone(),
-        health: Health::watch(Arc::clone(&engine)),
-        engine,
-        bundles: Arc::clone(&shared.bundles),
-        evidence: shared.evidence.clone(),
-        clock: Clock::tokio(shared.clock.now()),
-        queue: Arc::clone(&shared.queue),
-    })
 }
 
 pub fn request(method: &str, path: &str, body: Body) -> Request<Body> {

@@ -5,7 +5,8 @@ mod exposition;
 use crate::fixture::{Answer, Director, IMAGE, payload, request, zip};
 use atq_access::Role as ClientRole;
 use atq_director::api::Peer;
-use atq_engine::Role;
+use atq_engine::growing::GrowingFiles;
+use atq_engine::{Role, Source};
 use atq_engine_swarm::fake::FakeSwarm;
 use atq_task::spec::TaskName;
 use axum::body::{Body, Bytes};
@@ -13,9 +14,11 @@ use axum::http::{StatusCode, header};
 use exposition::{Exposition, Format, documented, documented_values};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::time::{advance, timeout};
+use tokio::time::{advance, sleep, timeout};
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
+/// A result file.
+const FILE: &str = "results.csv";
 /// Interval of the figures of stored data.
 const CENSUS: Duration = Duration::from_secs(15);
 
@@ -55,16 +58,51 @@ async fn run(director: &Director, name: &str) {
 
 /// A Director after a run with an uploaded bundle.
 async fn used() -> Director {
-    let director = Director::new().await;
+    used_with(&GrowingFiles::default()).await
+}
+
+async fn used_with(files: &GrowingFiles) -> Director {
+    let director = Director::with_files("", files).await;
     let bundle = zip(&[("plan.txt", &"plan ".repeat(100))]);
     assert_eq!(director.upload("plan.zip", &bundle).await.status, 200);
     run(&director, "one").await;
     director
 }
 
+/// As [`used`], with a running test that has figures.
+async fn busy() -> Director {
+    let files = GrowingFiles::default();
+    let director = used_with(&files).await;
+    director
+        .swarm
+        .image(IMAGE)
+        .in_role(Role::Master)
+        .after(Duration::from_secs(3600));
+    assert_eq!(director.put(&payload("load")).await.status, StatusCode::OK);
+    director
+        .until("load", |task| task["step"] == "running")
+        .await;
+    let worker = Source::new(Role::Worker, 1);
+    files.append(worker, FILE, "timestamp,elapsed,label,success,active\n");
+    for _ in 0..100 {
+        let now = director.orchestrator.shared().clock.now().0;
+        files.append(worker, FILE, &format!("{},1500,Login,true,7\n", now - 1500));
+        sleep(Duration::from_millis(200)).await;
+        let metrics = scrape(&director).await;
+        let occurs = |name| metrics.series(name) > 0;
+        if ["atq_task_container_cpus", "atq_task_sample_rate"]
+            .into_iter()
+            .all(occurs)
+        {
+            return director;
+        }
+    }
+    panic!("{:#?}", scrape(&director).await.all_names());
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_output_follows_the_rules_of_both_formats() {
-    let director = used().await;
+    let director = busy().await;
     let open = director.get_as("/metrics", OPEN_METRICS).await;
     let text = director.get("/metrics").await;
     let open = Exposition::parse(&open.text(), Format::OpenMetrics).unwrap();
@@ -84,7 +122,7 @@ async fn the_output_follows_the_rules_of_both_formats() {
 
 #[tokio::test(start_paused = true)]
 async fn every_metric_is_documented_with_its_type_and_labels_and_every_documented_one_occurs() {
-    let director = used().await;
+    let director = busy().await;
     let metrics = scrape(&director).await;
     let found: BTreeSet<_> = metrics
         .families
@@ -96,7 +134,7 @@ async fn every_metric_is_documented_with_its_type_and_labels_and_every_documente
 
 #[tokio::test(start_paused = true)]
 async fn every_label_value_is_documented() {
-    let director = used().await;
+    let director = busy().await;
     director.call("BREW", "/task").await;
     let metrics = complete_scrape(&director).await;
     for label in [
@@ -108,12 +146,51 @@ async fn every_label_value_is_documented() {
         "result",
         "availability",
         "form",
+        "quantile",
     ] {
         let (found, documented) = (metrics.label_values(label), documented_values(label));
         assert!(!found.is_empty(), "{label}");
         let unknown: Vec<_> = found.difference(&documented).collect();
         assert!(unknown.is_empty(), "{label}: {unknown:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_test_has_figures_which_end_with_it() {
+    let director = busy().await;
+    let metrics = scrape(&director).await;
+    let value = |series: &str| metrics.value(&series.replace("{", "{task=\"load\""));
+    assert!(value("atq_task_samples{}").unwrap() > 5.0);
+    assert_eq!(value("atq_task_errors{}"), Some(0.0));
+    assert_eq!(value("atq_task_error_ratio{}"), Some(0.0));
+    assert_eq!(value("atq_task_active_users{}"), Some(7.0));
+    assert!((0.5..=6.0).contains(&value("atq_task_sample_rate{}").unwrap()));
+    assert!(value("atq_task_lag_seconds{}").unwrap() < 1.0);
+    for quantile in ["0.5", "0.95", "0.99"] {
+        let series =
+            format!("atq_task_response_time_seconds{{quantile=\"{quantile}\",task=\"load\"}}");
+        assert_eq!(
+            metrics.value(&series),
+            Some(1.5),
+            "{:?}",
+            metrics.all_names()
+        );
+    }
+    let workers = |state| {
+        metrics.value(&format!(
+            "atq_task_workers{{state=\"{state}\",task=\"load\"}}"
+        ))
+    };
+    assert_eq!(
+        (workers("running"), workers("lost")),
+        (Some(2.0), Some(0.0))
+    );
+    director.call("POST", "/task/load/stop").await;
+    director.until("load", |task| task["step"] == "done").await;
+    let after = scrape(&director).await;
+    let names = after.all_names();
+    let of_task = names.iter().filter(|name| name.starts_with("atq_task_"));
+    assert_eq!(of_task.count(), 0, "{names:?}");
 }
 
 #[tokio::test(start_paused = true)]

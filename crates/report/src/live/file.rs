@@ -4,7 +4,7 @@ use crate::file::{FinishedFile, ResultFile};
 use crate::file_tally::FileTally;
 use crate::fingerprint::Fingerprint;
 use crate::format::Format;
-use crate::recent::{Recent, SECONDS};
+use crate::recent::{self, Recent};
 use crate::summary::History;
 use crate::windows::Window;
 use atq_api_spec::live::SourceState;
@@ -298,7 +298,7 @@ impl LiveFile {
                 .compact_before(newest.saturating_sub(ACTIVE_POINTS));
         }
         if let Some(recent) = &mut tally.samples.recent {
-            recent.forget(end.saturating_sub(SECONDS));
+            recent.forget(end.saturating_sub(recent::SECONDS));
         }
     }
 

@@ -83,6 +83,14 @@ impl Run {
         }
     }
 
+    /// Notes which containers have ended: nothing more is expected of their files.
+    pub(crate) fn note_ends(&self, members: &[Member]) {
+        if let Some(results) = self.live.results() {
+            let ended = members.iter().filter(|member| member.has_ended());
+            ended.for_each(|member| results.note_end(member.source));
+        }
+    }
+
     /// Marks the files of lost workers.
     pub(crate) fn lose_results(&self) {
         if let Some(results) = self.live.results() {
@@ -103,8 +111,8 @@ impl Run {
 }
 
 impl Following {
-    /// Ends the following of a test that was stopped; unless it is `forced`, waits briefly for the last bytes.
-    pub(crate) async fn end(self, forced: bool) {
+    /// Ends the following of a test that was stopped. Waits briefly for the last bytes, unless they are skipped.
+    pub(crate) async fn end(self, skips_last_bytes: bool) {
         let Self::Yes(followed) = self else { return };
         let Followed {
             task,
@@ -113,7 +121,7 @@ impl Following {
             guard,
             computing,
         } = followed;
-        if !forced {
+        if !skips_last_bytes {
             // After the timeout, the figures lack some samples, and the report has them.
             let _ = timeout(LAST_BYTES_TIMEOUT, results.read_since(clock.now())).await;
         }

@@ -81,6 +81,8 @@ struct SourceProgress {
     read_at: Option<Timestamp>,
     problem: Option<String>,
     is_lost: bool,
+    /// The time at which its end was observed.
+    ended_at: Option<Timestamp>,
     is_closed: bool,
 }
 
@@ -170,6 +172,14 @@ impl LiveResults {
             progress.is_lost = true;
         }
         self.progressed.notify_waiters();
+    }
+
+    /// The container has ended: nothing is expected after the bytes until now.
+    pub(super) fn note_end(&self, source: Source) {
+        let now = self.clock.now();
+        if let Some(progress) = self.progress.lock().sources.get_mut(&source) {
+            progress.ended_at.get_or_insert(now);
+        }
     }
 
     /// Accepts no more bytes of a container. None is written when this returns.
@@ -335,6 +345,14 @@ impl ResultsSink for LiveResults {
     }
 }
 
+impl SourceProgress {
+    /// Whether more bytes are expected.
+    fn is_open(&self) -> bool {
+        let is_complete = self.ended_at.is_some() && self.read_at >= self.ended_at;
+        !self.is_lost && !is_complete
+    }
+}
+
 impl Progress {
     fn update(&mut self, sources: &[Source], change: impl Fn(&mut SourceProgress)) {
         for source in sources {
@@ -347,7 +365,7 @@ impl Progress {
     /// The containers whose files are expected to be read.
     fn followed(&self) -> impl Iterator<Item = (&Source, &SourceProgress)> {
         let sources = self.sources.iter();
-        sources.filter(|(_, progress)| !progress.is_lost && progress.problem.is_none())
+        sources.filter(|(_, progress)| progress.is_open() && progress.problem.is_none())
     }
 
     fn is_read_since(&self, since: Timestamp) -> bool {
@@ -378,7 +396,7 @@ impl Progress {
         let failed = self
             .sources
             .iter()
-            .filter(|(_, progress)| !progress.is_lost);
+            .filter(|(_, progress)| progress.is_open());
         let failed =
             failed.filter_map(|(source, progress)| Some((source, progress.problem.as_ref()?)));
         let failed: Vec<_> = failed.collect();

@@ -64,9 +64,15 @@ impl Orchestrator {
         active.get(name).map(|active| Arc::clone(&active.live))
     }
 
-    /// The names of the tasks with a driver.
-    pub fn active(&self) -> Vec<TaskName> {
-        self.active.lock().keys().cloned().collect()
+    /// The names of the tasks whose result files are followed, sorted.
+    pub fn running_tests(&self) -> Vec<TaskName> {
+        let active = self.active.lock();
+        let running = active
+            .iter()
+            .filter(|(_, active)| active.live.results().is_some());
+        let mut names: Vec<TaskName> = running.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
     }
 
     /// The current state of a task and the figures of its test; `None` without such a task.

@@ -35,7 +35,8 @@ const MAX_CONCURRENT_LOGS: usize = 8;
 pub async fn collect(run: &mut Run) -> StepResult {
     run.keep_usage().await;
     shutdown::stop_test(run).await?;
-    let ends = std::mem::take(&mut run.following).end(run.state.forced);
+    let skips_last_bytes = run.state.forced || run.desired().is_deleted();
+    let ends = std::mem::take(&mut run.following).end(skips_last_bytes);
     let (kept, ()) = tokio::join!(keep_all(run, LOG_TIMEOUT), ends);
     Ok(kept)
 }

@@ -32,7 +32,6 @@ pub async fn running(run: &mut Run) -> StepResult {
                 let masters = of_group(&members, run.state.master.as_deref());
                 run.update_workers(&workers);
                 run.sample_test_usage(&members);
-                run.follow_results(&members).await;
                 if let Some(lost) = newly_lost(run, &workers) {
                     return Ok(lost);
                 }
@@ -42,6 +41,8 @@ pub async fn running(run: &mut Run) -> StepResult {
                         memory_limit: run.spec.master.resources.limits.memory,
                     });
                 }
+                run.follow_results(&members).await;
+                run.note_ends(&members);
                 match is_lost(&masters, replicas) {
                     false => master_lost = None,
                     true => {

@@ -241,3 +241,29 @@ fn a_lost_worker_does_not_hide_a_condition_and_makes_the_run_inconclusive() {
         );
     });
 }
+
+#[test]
+fn workers_that_end_before_their_master_leave_no_doubt() {
+    let (simulation, files) = simulation(600);
+    simulation
+        .fake
+        .image("tool:1")
+        .exits(0)
+        .after(Duration::from_secs(10));
+    simulation.run(|director| async move {
+        let name = running(
+            &director,
+            &task("ended", json!(["throughput < 1/s for 5s"])),
+        )
+        .await;
+        let mut writer = Writer::new(&files, &[1]);
+        writer.write(&director, 8, 0).await;
+        sleep(Duration::from_secs(3)).await;
+        // Nothing is read any more of a container that has ended.
+        files.disconnect(worker(1));
+        let state = director.wait_done(&name).await;
+        assert_eq!(state.outcome, Some(Outcome::Stopped));
+        let lasted = state.finished_at.unwrap().since(state.started_at.unwrap());
+        assert!(lasted < Duration::from_secs(60), "{lasted:?}");
+    });
+}
