@@ -30,7 +30,7 @@ tests() { cargo test --locked --workspace --exclude atq-tests "$@"; }
 # With the seed, all runs use the same cases.
 export ATQ_TEST_SAMPLE=10 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 # Most tests wait, so more run at once than there are CPUs.
-export RUST_TEST_THREADS=8
+export RUST_TEST_THREADS=16
 export ATQ_TEST_SWARM=
 # The messages of failed tests stay readable; a single test is repeated with backtraces.
 export RUST_BACKTRACE=0
