@@ -8,9 +8,9 @@ usage() {
   cat <<'HELP'
 usage: deploy/quick.sh
 
-Formatting, lints, and the tests that need neither Docker nor root: unit tests, properties, the contract of engines on the
-models, integration tests, and examples in the documentation. Sweeps and properties run on a fixed sample; `make unit` runs
-all cases. Unit and integration tests run in parallel. The output ends with the messages of failed tests and a table of the
+Formatting, lints, and the tests that need neither Docker nor root nor a browser: unit tests, properties, the contract of
+engines on the models, integration tests, and examples in the documentation. Sweeps and properties run on a fixed sample;
+`make unit` runs all cases. Unit and integration tests run in parallel. The output ends with the messages of failed tests and a table of the
 stages; the logs are in `stages/quick` of the build directory. Exit codes: 0 all passed, 1 some did not.
 HELP
 }
