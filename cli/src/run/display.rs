@@ -1,5 +1,5 @@
-//! The live display of a test: a status line on a terminal; elsewhere a line for each step and queue position, and a line
-//! every ten seconds while the test runs.
+//! The live display of a test: a status line on a terminal; elsewhere a line for each step and queue position, a line when all
+//! workers run, and a line every ten seconds while the workers start or the test runs.
 
 use super::throughput::Throughput;
 use crate::out::{DIM, Out};
@@ -66,8 +66,7 @@ impl RunState {
         if let (Step::Queued, Some(position)) = (step, self.queue) {
             text += &format!(": {} in the queue", ordinal(position));
         }
-        let is_starting = (Step::Workers..=Step::Readiness).contains(&step);
-        if let (true, Some((running, wanted))) = (is_starting, self.workers) {
+        if let Some((running, wanted)) = self.starting_workers() {
             text += &format!(": {running}/{wanted} workers running");
         }
         if step == Step::Running {
@@ -82,11 +81,30 @@ impl RunState {
         text
     }
 
-    /// The part of the state whose changes are always shown.
-    fn headline(&self) -> (Option<Step>, Option<u32>) {
-        let queue = self.queue.filter(|_| self.step == Some(Step::Queued));
-        (self.step, queue)
+    /// Running workers and all workers, while they start.
+    fn starting_workers(&self) -> Option<(u32, u32)> {
+        let is_starting = |step| (Step::Workers..=Step::Readiness).contains(&step);
+        self.workers.filter(|_| self.step.is_some_and(is_starting))
     }
+
+    /// The part of the state whose changes are always shown.
+    fn headline(&self) -> Headline {
+        let has_all = |(running, wanted): (u32, u32)| running >= wanted;
+        Headline {
+            step: self.step,
+            queue: self.queue.filter(|_| self.step == Some(Step::Queued)),
+            all_run: self.starting_workers().is_some_and(has_all),
+        }
+    }
+}
+
+/// The part of the state whose changes are always shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Headline {
+    step: Option<Step>,
+    queue: Option<u32>,
+    /// Whether all workers run, while they start.
+    all_run: bool,
 }
 
 fn step_text(step: Step) -> &'static str {
@@ -146,7 +164,9 @@ pub struct LiveDisplay {
     sink: Sink,
     name: String,
     begun: Instant,
-    shown: (Option<Step>, Option<u32>),
+    shown: Headline,
+    /// The shown number of running workers, while they start.
+    shown_workers: Option<(u32, u32)>,
     shown_at: Instant,
 }
 
@@ -172,7 +192,8 @@ impl LiveDisplay {
             sink,
             name: name.to_owned(),
             begun: now,
-            shown: (None, None),
+            shown: Headline::default(),
+            shown_workers: None,
             shown_at: now,
         }
     }
@@ -185,11 +206,11 @@ impl LiveDisplay {
             bar.set_message(format!("{} {elapsed} {}", self.name, state.text()));
             return;
         }
-        let is_new = self.shown != state.headline();
-        let is_due = state.step == Some(Step::Running) && now - self.shown_at >= STATUS_INTERVAL;
-        if is_new || is_due {
-            self.shown = state.headline();
-            self.shown_at = now;
+        let (headline, workers) = (state.headline(), state.starting_workers());
+        let has_progress = state.step == Some(Step::Running) || self.shown_workers != workers;
+        let is_due = has_progress && now - self.shown_at >= STATUS_INTERVAL;
+        if self.shown != headline || is_due {
+            (self.shown, self.shown_workers, self.shown_at) = (headline, workers, now);
             self.print(format!("{} {elapsed} {}", self.name, state.text()));
         }
     }
@@ -289,6 +310,29 @@ mod tests {
             Some(Step::Running),
             "an outdated response changes nothing"
         );
+    }
+
+    #[test]
+    fn a_line_with_the_number_of_workers_is_repeated_when_all_run() {
+        let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+        let mut display = LiveDisplay::captured(sender, "load");
+        let mut state = RunState::default();
+        let mut starting = Task {
+            step: Step::Readiness,
+            ..task("t")
+        };
+        starting.worker.replicas = 3;
+        for running in [0, 1, 2, 3, 3, 3] {
+            starting.workers = (1..=running).map(|one| worker(one, "running")).collect();
+            state.task(&starting);
+            display.show(&state);
+        }
+        drop(display);
+        let mut shown = Vec::new();
+        while let Some(line) = lines.blocking_recv() {
+            shown.push(line.replace("load 0:00 waits until the workers accept connections: ", ""));
+        }
+        assert_eq!(shown, ["0/3 workers running", "3/3 workers running"]);
     }
 
     #[test]

@@ -28,12 +28,14 @@ const INCOMPLETE: &str = "the test is over, but not all outputs could be written
 /// results.
 pub fn lines(task: &Task, ended: Exit, exit: Exit, saved: Option<&Path>) -> Vec<String> {
     let (style, word) = headline(ended);
-    let meaning = match ended == exit {
-        true => exit.meaning(),
-        false => INCOMPLETE,
+    let meaning = match (ended == exit, exit) {
+        // The word is enough.
+        (true, Exit::Pass) => String::new(),
+        (true, exit) => format!(": {}", exit.meaning()),
+        (false, _) => format!(": {INCOMPLETE}"),
     };
     let mut lines = vec![format!(
-        "{style}{word}{style:#} {} {DIM}(exit code {}: {meaning}){DIM:#}",
+        "{style}{word}{style:#} {} {DIM}(exit code {}{meaning}){DIM:#}",
         task.id,
         exit.code(),
     )];
@@ -183,6 +185,35 @@ mod tests {
         let lines = lines(&task("t"), Exit::Pass, Exit::InfrastructureFailed, None);
         let text = anstream::adapter::strip_str(&lines.join("\n")).to_string();
         insta::assert_snapshot!(text, @"PASS t (exit code 4: the test is over, but not all outputs could be written)");
+    }
+
+    #[test]
+    fn a_passed_test_has_a_short_outcome() {
+        assert_eq!(plain(&task("t"), Exit::Pass, None), "PASS t (exit code 0)");
+    }
+
+    #[test]
+    fn a_master_that_could_not_start_its_tool_has_one_reason() {
+        let message = "the master ended with exit code 127 (its command was not found)";
+        let task = Task {
+            failure: Some(Failure {
+                step: Step::Running,
+                code: "master_exit".to_owned(),
+                message: message.to_owned(),
+                hint: String::new(),
+                last_lines: Vec::new(),
+            }),
+            judgement: Some(Judgement {
+                verdict: Verdict::Invalid,
+                reasons: vec![message.to_owned()],
+                criteria: Vec::new(),
+            }),
+            ..task("t")
+        };
+        insta::assert_snapshot!(plain(&task, Exit::ToolFailed, None), @"
+        TOOL FAILED t (exit code 3: the test tool failed: the master's exit code is not 0)
+          `master_exit`: the master ended with exit code 127 (its command was not found)
+        ");
     }
 
     #[test]

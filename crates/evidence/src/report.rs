@@ -12,7 +12,7 @@ use super::Evidence;
 use atq_engine::Role;
 use atq_files::if_there;
 use atq_report::{Report, Tally};
-use atq_task::rules::Measured;
+use atq_task::rules::{Measured, OtherFiles};
 use atq_task::spec::{TaskName, TaskSpec};
 use attempts::Attempt;
 use globset::{Glob, GlobSet};
@@ -126,8 +126,13 @@ impl ReadJob {
         }
         let incomplete = std::mem::take(&mut read.gaps);
         let missing = self.without_samples(&read);
-        let (finished, readings) =
-            figures::finish(read.tally, &self.spec, &self.run, self.patterns.is_some());
+        // The master's files come first.
+        let mut others = match &mut master {
+            Some(master) => std::mem::take(&mut master.others),
+            None => OtherFiles::default(),
+        };
+        others.extend(std::mem::take(&mut read.others));
+        let (finished, readings) = figures::finish(read.tally, &self.spec, &self.run, &others);
         let (mut report, mut doubts) = (finished.report, finished.doubts);
         let mut gaps = finished.gaps;
         gaps.extend(incomplete.into_iter().chain(missing));
@@ -143,6 +148,7 @@ impl ReadJob {
         }
         let measured = Measured {
             files: read.files,
+            others,
             of_master: read.role == Role::Master,
             samples: report.total.samples,
             dates: figures::dates(&report),
@@ -159,6 +165,7 @@ impl ReadJob {
             role,
             files: 0,
             samples: 0,
+            others: OtherFiles::default(),
             with_samples: Vec::new(),
             gaps: Vec::new(),
         };
@@ -183,10 +190,11 @@ impl ReadJob {
     fn file(&self, results: &ContainerResults, path: &Path, figures: &mut RoleFigures) {
         let inner = path.strip_prefix(&results.dir).unwrap_or(path);
         let patterns = self.patterns.as_ref();
+        let name = format!("{}/{}", results.name, inner.display());
         if patterns.is_some_and(|set| !set.is_match(inner)) {
+            figures.others.excluded.push(&name);
             return;
         }
-        let name = format!("{}/{}", results.name, inner.display());
         let worker = (results.role == Role::Worker).then_some(results.name.as_str());
         let bounded = |file| Bounded {
             file,
@@ -201,6 +209,7 @@ impl ReadJob {
         };
         match read {
             Ok(source) if source.format.is_empty() && source.problem.is_none() => {
+                figures.others.unrecognised.push(&name);
                 if self.patterns.is_some() {
                     figures.gaps.push(format!(
                         "the result file `{name}` matches `resultFiles`, but its format is not recognised"
@@ -246,6 +255,8 @@ struct RoleFigures {
     role: Role,
     files: usize,
     samples: u64,
+    /// Files without figures.
+    others: OtherFiles,
     /// The containers with samples.
     with_samples: Vec<String>,
     gaps: Vec<String>,
