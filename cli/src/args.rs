@@ -83,9 +83,9 @@ pub enum Command {
     Init(Init),
     /// Validate a definition without running it.
     ///
-    /// Does not contact a Director. Only `atq run` can check whether a bundle was uploaded and contains the files to
-    /// split, which images are allowed, and which networks exist. The limit of replicas is 1000, unless the Director is
-    /// configured otherwise.
+    /// Does not contact a Director. Only `atq run` can check whether the bundle of a `fileid` was uploaded and contains the
+    /// files to split, which images are allowed, and which networks exist. The limit of replicas is 1000, unless the
+    /// Director is configured otherwise.
     ///
     /// YAML is version 1.2; anchors, aliases and `<<` are supported.
     Validate(Validate),
@@ -268,7 +268,7 @@ pub struct Validate {
     /// The definition and changes to it.
     #[command(flatten)]
     pub definition: Definition,
-    /// Bundle for `run`; a missing `fileid` is then not a fault.
+    /// Bundle for `run`: a missing `fileid` is then not a fault, and the files to split must be in the bundle.
     #[arg(long, value_name = "DIR|ZIP")]
     pub bundle: Option<PathBuf>,
 }

@@ -17,12 +17,13 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::out::Out;
 use crate::path::segment;
-use atq_bundle_archive::{BundleError, BundleId, Limits, scan};
+use atq_bundle_archive::{BundleError, BundleId, Limits, each_file, scan};
 use indicatif::HumanBytes;
 use progress::Progress;
 use reqwest::Method;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -156,12 +157,24 @@ pub fn unused_bundle(path: &Path) -> CliError {
     )
 }
 
-/// Checks that `path` is a readable bundle.
+/// The paths of the files in the bundle `path`, a directory or a zip.
 ///
 /// # Errors
-/// When it is not.
-pub fn check_usable(path: &Path) -> Result<(), CliError> {
-    open(path).map(drop)
+/// When it cannot be read, or the Director would reject it with any configuration.
+pub fn files(path: &Path) -> Result<BTreeSet<String>, CliError> {
+    match open(path)?.0 {
+        Source::Files(files) => Ok(files.into_iter().map(|file| file.name).collect()),
+        Source::Zip(file) => files_of_zip(&Arc::new(file)).map_err(|error| refused(path, &error)),
+    }
+}
+
+fn files_of_zip(zip: &Arc<File>) -> Result<BTreeSet<String>, BundleError> {
+    scan(zip, &UNLIMITED)?;
+    let mut files = BTreeSet::new();
+    each_file(zip, |path| {
+        files.insert(path.to_owned());
+    })?;
+    Ok(files)
 }
 
 /// The Director accepts only names that end with `.zip`.

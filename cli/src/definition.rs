@@ -1,7 +1,7 @@
 //! Definitions: read from a file, modified by the command line, and validated.
 //!
 //! Validation uses the code of the Director and adds the place of each fault in the file. The Director alone can check
-//! whether bundles exist and what they contain, which images are allowed, and which networks exist.
+//! whether uploaded bundles exist and what they contain, which images are allowed, and which networks exist.
 
 mod change;
 mod defaults;
@@ -24,6 +24,7 @@ use change::ROLES;
 use defaults::{DefaultDirector, depends_on_the_limit};
 use serde_json::{Map, Value};
 use source::Source;
+use std::collections::BTreeSet;
 
 /// A valid definition.
 #[derive(Debug, Clone)]
@@ -105,7 +106,7 @@ fn with_bundle(payload: &Value) -> Value {
 pub struct Checked {
     /// Name of the file in messages.
     pub file: String,
-    /// Every fault for a Director with default configuration that has every bundle and allows every image.
+    /// Every fault for a Director with default configuration that has every named bundle and allows every image.
     pub faults: Vec<PlacedFault>,
     /// Probable mistakes that are not faults.
     pub warnings: Vec<String>,
@@ -113,11 +114,11 @@ pub struct Checked {
     pub takes_bundle: bool,
 }
 
-/// Validates a definition like `run` does, with or without `--bundle`.
+/// Validates a definition like `run` does; `bundle` has the files of `--bundle`.
 ///
 /// # Errors
 /// When the definition cannot be read, or a change is invalid.
-pub fn check(args: &Definition, for_bundle: bool) -> Result<Checked, CliError> {
+pub fn check(args: &Definition, bundle: Option<&BTreeSet<String>>) -> Result<Checked, CliError> {
     let source = match read(args) {
         Err(CliError::Faults { file, faults }) => {
             return Ok(Checked {
@@ -130,13 +131,14 @@ pub fn check(args: &Definition, for_bundle: bool) -> Result<Checked, CliError> {
         source => source?,
     };
     let takes_bundle = use_bundle(&mut source.payload.clone(), "");
-    let payload = match for_bundle {
-        true => with_bundle(&source.payload),
-        false => source.payload,
+    let payload = match bundle {
+        Some(_) => with_bundle(&source.payload),
+        None => source.payload,
     };
+    let faults = faults_for(&payload, &DefaultDirector { bundle });
     Ok(Checked {
         file: source.file,
-        faults: source.places.all_placed(faults(&payload)),
+        faults: source.places.all_placed(faults),
         warnings: warnings(&payload),
         takes_bundle,
     })
@@ -150,7 +152,9 @@ fn read(args: &Definition) -> Result<Source, CliError> {
 
 /// Every fault of the definition, as reported by a Director.
 pub fn faults(payload: &Value) -> Vec<Fault> {
-    TaskSpec::parse(payload, &DefaultDirector)
-        .err()
-        .unwrap_or_default()
+    faults_for(payload, &DefaultDirector::default())
+}
+
+fn faults_for(payload: &Value, director: &DefaultDirector) -> Vec<Fault> {
+    TaskSpec::parse(payload, director).err().unwrap_or_default()
 }

@@ -216,9 +216,23 @@ impl Director {
     /// When the Director rejects the request, or does not respond.
     pub async fn send_with_retries(&self, request: RequestBuilder) -> Result<Response, CliError> {
         match request.try_clone() {
-            Some(_) => with_retries(async || self.send(copy(&request)?).await).await,
+            Some(_) => self.send_and_note(request, |_| {}).await,
             None => self.send(request).await,
         }
+    }
+
+    /// Sends an idempotent request that can be repeated, with the same retries, and passes the error of each attempt to
+    /// `note`.
+    ///
+    /// # Errors
+    /// When the Director rejects the request, or does not respond.
+    pub async fn send_and_note(
+        &self,
+        request: RequestBuilder,
+        note: impl Fn(&CliError),
+    ) -> Result<Response, CliError> {
+        let attempt = async || self.send(copy(&request)?).await.inspect_err(&note);
+        with_retries(attempt).await
     }
 
     /// Sends a request once, with a timeout of 30 s for the start of the response.

@@ -128,6 +128,16 @@ impl CliError {
         }
     }
 
+    /// Whether the Director may have performed the request: it did not respond, or the response is that of a proxy.
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Busy { code, .. } => code.is_empty(),
+            Self::Rejected { status, code, .. } => *status >= 500 && code.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Whether the Director reports that the task does not exist. The 404 of a proxy does not count.
     pub fn is_task_not_found(&self) -> bool {
         matches!(self, Self::Rejected { status: 404, code, .. } if code == "task_not_found")

@@ -77,8 +77,8 @@ fn report(exported: &Exported, complete: bool) -> ExitCode {
         eprintln!("skipped {}", line(damage));
     }
     eprintln!(
-        "{} task(s) exported, {} skipped",
-        exported.tasks,
+        "{} exported, {} skipped",
+        tasks(exported.tasks),
         exported.skipped.len()
     );
     match complete && exported.skipped.is_empty() {
@@ -91,10 +91,10 @@ fn import(datadir: &Path, dir: &Path, file: &Path) -> anyhow::Result<ExitCode> {
     let lines = File::open(file).with_context(|| format!("cannot read `{}`", file.display()))?;
     std::fs::create_dir_all(datadir)
         .with_context(|| format!("cannot use `{}`", datadir.display()))?;
-    let tasks = Store::open(dir)?
+    let imported = Store::open(dir)?
         .import(BufReader::new(lines))
         .with_context(|| format!("cannot import `{}`", file.display()))?;
-    Ok(print(&format!("{tasks} task(s) imported\n")))
+    Ok(print(&format!("{} imported\n", tasks(imported))))
 }
 
 fn check(dir: &Path) -> anyhow::Result<ExitCode> {
@@ -105,8 +105,8 @@ fn check(dir: &Path) -> anyhow::Result<ExitCode> {
         .map(|damage| format!("{}\n", line(damage)))
         .collect();
     text.push_str(&format!(
-        "{} task(s), {} with a problem\n",
-        checked.tasks,
+        "{}, {} with a problem\n",
+        tasks(checked.tasks),
         checked.problems.len()
     ));
     let printed = print(&text);
@@ -114,6 +114,13 @@ fn check(dir: &Path) -> anyhow::Result<ExitCode> {
         true => printed,
         false => ExitCode::FAILURE,
     })
+}
+
+fn tasks(count: usize) -> String {
+    match count {
+        1 => "1 task".to_owned(),
+        count => format!("{count} tasks"),
+    }
 }
 
 fn line(damage: &Damage) -> String {

@@ -8,6 +8,7 @@ use crate::tokens::{Tokens, wire};
 use anyhow::{Context, anyhow, bail};
 use atq_access::TokenId;
 use atq_api_spec::token::{TokenCreate, TokenCreated, TokenInfo, TokenList, TokenRole};
+use atq_retry::{Deadline, Pauses, retry};
 use atq_store::{Store, StoreError};
 use control::Control;
 use rustix::process::geteuid;
@@ -15,9 +16,17 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
+use thiserror::Error;
 
 /// Name of the control socket in `datadir`.
 const CONTROL_SOCKET: &str = "control.sock";
+/// Retry time while the Director is starting or shutting down; a shutdown takes some 3 s.
+const RETRY_FOR: Duration = Duration::from_secs(8);
+const PAUSES: Pauses = Pauses {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(1),
+};
 
 /// Runs `command` on the tokens of the Director with this `datadir`. Blocks the thread.
 pub fn run(datadir: &Path, command: TokenCommand) -> ExitCode {
@@ -33,8 +42,22 @@ pub fn run(datadir: &Path, command: TokenCommand) -> ExitCode {
     })
 }
 
+/// The Director is starting or shutting down: the command can be repeated.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Unavailable(String);
+
+/// Opens the tokens and calls `work`, again while the Director is starting or shutting down.
+async fn with_tokens<T, Fut>(datadir: &Path, work: impl Fn(TokenAccess) -> Fut) -> anyhow::Result<T>
+where
+    Fut: Future<Output = anyhow::Result<T>>,
+{
+    let attempt = async || work(TokenAccess::open(datadir).await?).await;
+    let is_temporary = |error: &anyhow::Error| error.is::<Unavailable>();
+    retry(PAUSES, Deadline::after(RETRY_FOR), attempt, is_temporary).await
+}
+
 async fn perform(datadir: &Path, command: TokenCommand) -> anyhow::Result<ExitCode> {
-    let access = TokenAccess::open(datadir).await?;
     match command {
         TokenCommand::Create {
             name,
@@ -46,13 +69,14 @@ async fn perform(datadir: &Path, command: TokenCommand) -> anyhow::Result<ExitCo
                 role: role.into(),
                 expires_in: Some(expires),
             };
-            let created = access.create(wanted).await?;
+            let create = |access: TokenAccess| access.create(wanted.clone());
+            let created = with_tokens(datadir, create).await?;
             let printed = print(&format!("{}\n", created.token));
             eprintln!("{}", explain(&created));
             Ok(printed)
         }
         TokenCommand::List { json } => {
-            let list = access.list().await?;
+            let list = with_tokens(datadir, TokenAccess::list).await?;
             let text = match json {
                 true => serde_json::to_string_pretty(&list)? + "\n",
                 false => table(&list.tokens),
@@ -64,7 +88,7 @@ async fn perform(datadir: &Path, command: TokenCommand) -> anyhow::Result<ExitCo
             let id = TokenId::parse(&id).map_err(|_| {
                 anyhow!("the argument is not the id of a token: expected ten hexadecimal digits, as `atq-director token list` shows them")
             })?;
-            access.revoke(&id).await?;
+            with_tokens(datadir, |access| access.revoke(&id)).await?;
             eprintln!("token {id} is revoked");
             Ok(ExitCode::SUCCESS)
         }
@@ -105,10 +129,10 @@ impl TokenAccess {
     fn open_store(datadir: &Path) -> anyhow::Result<Self> {
         prepare(datadir).with_context(|| format!("cannot use `{}`", datadir.display()))?;
         let store = match Store::open(&datadir.join("state")) {
-            Err(StoreError::Locked { .. }) => bail!(
-                "a Director runs on `{}`, but does not accept connections at `{CONTROL_SOCKET}` there\n(is it just starting, or of an earlier version?)",
+            Err(StoreError::Locked { .. }) => bail!(Unavailable(format!(
+                "a Director runs on `{}`, but does not accept connections at `{CONTROL_SOCKET}` there\n(is it just starting or shutting down, or of an earlier version?)",
                 datadir.display()
-            ),
+            ))),
             opened => opened?,
         };
         Ok(Self::Stopped {

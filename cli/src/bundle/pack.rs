@@ -37,7 +37,7 @@ pub fn pack(files: &[SourceFile], out: Out) -> Result<File, CliError> {
 
 fn pack_as(files: &[SourceFile], method: CompressionMethod, out: Out) -> Result<File, CliError> {
     let total = files.iter().map(|file| file.bytes).sum();
-    let progress = Progress::begin(out, &format!("packing {} files", files.len()), total);
+    let progress = Progress::begin(out, &packing(files.len()), total);
     let mut zip = ZipWriter::new(BufWriter::new(tempfile::tempfile().map_err(write_failed)?));
     let mut buffer = vec![0; CHUNK];
     for file in files {
@@ -49,6 +49,13 @@ fn pack_as(files: &[SourceFile], method: CompressionMethod, out: Out) -> Result<
         .map_err(|error| write_failed(error.into_error()))?;
     progress.end();
     Ok(packed)
+}
+
+fn packing(files: usize) -> String {
+    match files {
+        1 => "packing 1 file".to_owned(),
+        files => format!("packing {files} files"),
+    }
 }
 
 fn add(
@@ -94,4 +101,14 @@ fn write_failed(error: io::Error) -> CliError {
             place.display()
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::packing;
+
+    #[test]
+    fn a_single_file_is_named_in_the_singular() {
+        assert_eq!([1, 2].map(packing), ["packing 1 file", "packing 2 files"]);
+    }
 }

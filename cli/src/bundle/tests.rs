@@ -371,3 +371,31 @@ async fn an_unreachable_director_is_reported_before_packing() {
     let error = upload(&context, dir.path()).await.unwrap_err();
     assert_eq!(error.exit(), Exit::Unreachable, "{error}");
 }
+
+#[test]
+fn a_directory_and_its_zip_have_the_same_file_names() {
+    let dir = directory([
+        ("data/users.csv", "id\n"),
+        ("plan.jmx", "<x/>"),
+        (".atqignore", ""),
+    ]);
+    let names = files(dir.path()).unwrap();
+    assert_eq!(Vec::from_iter(&names), ["data/users.csv", "plan.jmx"]);
+    let zip = tempfile::tempdir().unwrap();
+    let path = zip.path().join("bundle.zip");
+    let mut writer = zip::ZipWriter::new(File::create(&path).unwrap());
+    let options = zip::write::SimpleFileOptions::default();
+    writer.add_directory("data/", options).unwrap();
+    for name in &names {
+        writer.start_file(name, options).unwrap();
+    }
+    writer.finish().unwrap();
+    assert_eq!(files(&path).unwrap(), names);
+    std::fs::write(&path, "no zip").unwrap();
+    assert!(
+        files(&path)
+            .unwrap_err()
+            .to_string()
+            .contains("cannot be uploaded")
+    );
+}

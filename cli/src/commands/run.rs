@@ -8,7 +8,6 @@ use crate::director::CLEAN_UP_TIMEOUT;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::path::segment;
-use crate::retry::is_temporary;
 use crate::run::display::LiveDisplay;
 use crate::run::interrupt::Interrupts;
 use crate::run::invocation::Invocation;
@@ -18,6 +17,7 @@ use crate::table::api_name;
 use crate::{bundle, definition};
 use atq_api_spec::task::{StartedBy, TaskAccepted, TaskStatus};
 use reqwest::Method;
+use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -38,7 +38,7 @@ pub async fn run(context: &Context, args: &Run) -> Result<Exit, CliError> {
         remove_ended(context, &loaded.name, &invocation).await?;
     }
     if args.detach {
-        let accepted = start(context, &loaded, &invocation).await?;
+        let accepted = start(context, &loaded, &invocation, |_| {}).await?;
         context
             .out
             .line(format!("{} {}", accepted.id, api_name(&accepted.status)));
@@ -119,17 +119,21 @@ async fn remove_ended(
     Ok(())
 }
 
-/// Starts the test. Safe to repeat: an equal definition of a running task is the same task.
+/// Starts the test. Safe to repeat: an equal definition of a running task is the same task. Passes the error of each attempt
+/// to `note`.
 async fn start(
     context: &Context,
     loaded: &Loaded,
     invocation: &Invocation,
+    note: impl Fn(&CliError),
 ) -> Result<TaskAccepted, CliError> {
     let director = &context.director;
     let request = director.request(Method::PUT, &invocation.path())?;
     let request = invocation.sign(request).json(&loaded.payload);
-    let response = director.send_with_retries(request).await;
-    let accepted = director.read(response.map_err(with_advice)?).await?;
+    let response = director.send_and_note(request, &note).await;
+    let accepted: Result<TaskAccepted, CliError> =
+        director.read(response.map_err(with_advice)?).await;
+    let accepted = accepted.inspect_err(&note)?;
     if is_attached(&accepted) {
         context.out.progress(attached(&loaded.name));
     }
@@ -158,7 +162,10 @@ async fn begin(
     interrupts: &mut Interrupts,
 ) -> Result<Option<TaskAccepted>, CliError> {
     let (out, name) = (context.out, &loaded.name);
-    let mut starting = pin!(start(context, loaded, invocation));
+    // An attempt without a response may have started the test, whatever happened to the next one.
+    let may_run = Cell::new(false);
+    let note = |error: &CliError| may_run.set(may_run.get() || error.may_be_done());
+    let mut starting = pin!(start(context, loaded, invocation, note));
     let started = tokio::select! {
         started = &mut starting => Some(started),
         input = interrupts.next() => match timeout(SIGNAL_TIMEOUT, &mut starting).await {
@@ -169,14 +176,14 @@ async fn begin(
             Err(_) => None,
         },
     };
-    let may_run = format!(
+    let advice = format!(
         "`{name}` may have been started: check with `atq show {name}`, stop it with `atq stop {name}`"
     );
     match started {
         Some(Ok(accepted)) => Ok(Some(accepted)),
         Some(Err(error)) => {
-            if is_temporary(&error) {
-                out.progress(may_run);
+            if may_run.get() {
+                out.progress(advice);
             }
             Err(error)
         }
@@ -188,7 +195,7 @@ async fn begin(
                 .send_within(invocation.sign(request), SIGNAL_TIMEOUT);
             match stop.await {
                 Ok(_) => out.progress(format!("stopping `{name}`")),
-                Err(_) => out.progress(may_run),
+                Err(_) => out.progress(advice),
             }
             Ok(None)
         }
@@ -245,6 +252,45 @@ mod tests {
             with_advice(refused(417, "definition_faulty")).to_string(),
             "no"
         );
+    }
+
+    /// Whether an attempt of the start may have succeeded, after these responses of a Director or a proxy.
+    async fn may_run_after(answers: &[(u16, &'static str)]) -> bool {
+        use axum::routing::put;
+        let answers = std::sync::Mutex::new(Vec::from(answers).into_iter());
+        let answers = std::sync::Arc::new(answers);
+        let answer = move || {
+            let (status, code) = answers.lock().unwrap().next().unwrap();
+            let body = match code {
+                "" => "<html>".to_owned(),
+                code => serde_json::json!({"error": "no", "code": code}).to_string(),
+            };
+            let status = axum::http::StatusCode::from_u16(status).unwrap();
+            std::future::ready((status, body))
+        };
+        let routes = axum::Router::new().route("/task", put(answer));
+        let context = crate::tests::director(routes).await;
+        let loaded = Loaded {
+            payload: serde_json::json!({}),
+            name: "load".to_owned(),
+        };
+        let may_run = Cell::new(false);
+        let note = |error: &CliError| may_run.set(may_run.get() || error.may_be_done());
+        let started = start(&context, &loaded, &Invocation::default(), note).await;
+        assert!(started.is_err());
+        may_run.get()
+    }
+
+    #[tokio::test]
+    async fn a_test_that_the_director_refuses_was_not_started() {
+        assert!(!may_run_after(&[(500, "docker_refused")]).await);
+        assert!(!may_run_after(&[(503, "docker_unavailable"), (417, "definition_faulty")]).await);
+    }
+
+    #[tokio::test]
+    async fn a_test_may_run_if_one_attempt_was_not_answered_by_the_director() {
+        assert!(may_run_after(&[(500, "")]).await);
+        assert!(may_run_after(&[(502, ""), (500, "docker_refused")]).await);
     }
 
     /// A Director that accepts connections but never responds.

@@ -27,15 +27,13 @@ struct Validated {
 /// # Errors
 /// When the definition or the bundle cannot be read.
 pub async fn validate(context: &Context, args: &Validate) -> Result<Exit, CliError> {
-    if let Some(bundle) = &args.bundle {
-        bundle::check_usable(bundle)?;
-    }
+    let bundle = args.bundle.as_deref().map(bundle::files).transpose()?;
     let Checked {
         file,
         faults,
         warnings,
         takes_bundle,
-    } = definition::check(&args.definition, args.bundle.is_some())?;
+    } = definition::check(&args.definition, bundle.as_ref())?;
     if let Some(bundle) = args
         .bundle
         .as_deref()
@@ -103,12 +101,19 @@ mod tests {
         assert_eq!(validated("name: [", false).await, Exit::Usage);
     }
 
+    const SPLIT: &str = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b, split: [{path: load.yaml, header: true}]}}";
+
     #[tokio::test]
     async fn a_bundle_makes_a_missing_fileid_valid() {
-        let split = "{name: load, master: {alias: m, image: a}, worker: {alias: w, image: b, split: [{path: a.csv, header: true}]}}";
-        assert_eq!(validated(split, true).await, Exit::Pass);
-        assert_eq!(validated(split, false).await, Exit::Usage);
+        assert_eq!(validated(SPLIT, true).await, Exit::Pass);
+        assert_eq!(validated(SPLIT, false).await, Exit::Usage);
         assert_eq!(validated("name: load", true).await, Exit::Usage);
+    }
+
+    #[tokio::test]
+    async fn a_split_file_that_is_not_in_the_bundle_is_a_fault() {
+        let split = SPLIT.replace("load.yaml", "load.csv");
+        assert_eq!(validated(&split, true).await, Exit::Usage);
     }
 
     #[test]

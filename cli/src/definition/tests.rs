@@ -311,7 +311,7 @@ fn only_validate_checks_the_limit_of_replicas() {
         load(&args, false).unwrap().payload["worker"]["replicas"],
         1001
     );
-    let faults = check(&args, false).unwrap().faults;
+    let faults = check(&args, None).unwrap().faults;
     assert_eq!(
         faults[0].message,
         "is 1001; expected a whole number from 1 to 1000"
@@ -414,4 +414,29 @@ fn deep_definitions_are_accepted_or_rejected() {
         let text = "- ".repeat(depth);
         assert_eq!(parse(&text, false).is_ok(), depth <= 32, "{depth}");
     }
+}
+
+#[test]
+fn a_split_file_that_is_not_in_the_bundle_is_a_fault_with_its_place() {
+    let text = SMALL.to_owned() + "  split: [{path: data/user.csv, header: true}]\n";
+    let (_dir, args) = args("load.yaml", &text);
+    let faults = |files: &[&str]| {
+        let files = files.iter().map(|file| (*file).to_owned()).collect();
+        let faults = check(&args, Some(&files)).unwrap().faults;
+        let lines: Vec<String> = faults.iter().map(|fault| fault.line("load")).collect();
+        lines.join("\n")
+    };
+    assert_eq!(faults(&["data/user.csv"]), "");
+    let many: Vec<String> = (1..=11).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let all = [
+        faults(&["data/users.csv", "plan.jmx"]),
+        faults(&["1", "2"]),
+        faults(&many),
+    ];
+    insta::assert_snapshot!(all.join("\n"), @"
+    load:9:12: worker.split[0].path: `data/user.csv` is not a file of the bundle; did you mean `data/users.csv`?
+    load:9:12: worker.split[0].path: `data/user.csv` is not a file of the bundle; expected one of `1`, `2`
+    load:9:12: worker.split[0].path: `data/user.csv` is not a file of the bundle; the bundle has 11 files
+    ");
 }

@@ -1,5 +1,6 @@
 //! The live display of a test. On a terminal: a status line, and while the test runs the block of its figures. Elsewhere: a
-//! line for each step and queue position, and a line every ten seconds while the test runs.
+//! line for each step and queue position, a line when all workers run, and a line every ten seconds while the workers start
+//! or the test runs.
 
 use super::console::block::Block;
 use super::console::numbers::clock;
@@ -134,8 +135,7 @@ impl RunState {
         if let (Step::Queued, Some(position)) = (step, self.queue) {
             text += &format!(": {} in the queue", ordinal(position));
         }
-        let is_starting = (Step::Workers..=Step::Readiness).contains(&step);
-        if let (true, Some((running, wanted))) = (is_starting, self.workers) {
+        if let Some((running, wanted)) = self.starting_workers() {
             text += &format!(": {running}/{wanted} workers running");
         }
         if step == Step::Running {
@@ -150,11 +150,30 @@ impl RunState {
         text
     }
 
-    /// The part of the state whose changes are always shown.
-    fn headline(&self) -> (Option<Step>, Option<u32>) {
-        let queue = self.queue.filter(|_| self.step == Some(Step::Queued));
-        (self.step, queue)
+    /// Running workers and all workers, while they start.
+    fn starting_workers(&self) -> Option<(u32, u32)> {
+        let is_starting = |step| (Step::Workers..=Step::Readiness).contains(&step);
+        self.workers.filter(|_| self.step.is_some_and(is_starting))
     }
+
+    /// The part of the state whose changes are always shown.
+    fn headline(&self) -> Headline {
+        let has_all = |(running, wanted): (u32, u32)| running >= wanted;
+        Headline {
+            step: self.step,
+            queue: self.queue.filter(|_| self.step == Some(Step::Queued)),
+            all_run: self.starting_workers().is_some_and(has_all),
+        }
+    }
+}
+
+/// The part of the state whose changes are always shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Headline {
+    step: Option<Step>,
+    queue: Option<u32>,
+    /// Whether all workers run, while they start.
+    all_run: bool,
 }
 
 /// 1st, 2nd, 3rd, 4th, 11th, 21st.
@@ -284,7 +303,9 @@ pub struct LiveDisplay {
     /// Whether the block has a table of labels.
     with_labels: bool,
     begun: Instant,
-    shown: (Option<Step>, Option<u32>),
+    shown: Headline,
+    /// The shown number of running workers, while they start.
+    shown_workers: Option<(u32, u32)>,
     shown_at: Instant,
 }
 
@@ -323,7 +344,8 @@ impl LiveDisplay {
             name: name.to_owned(),
             with_labels: false,
             begun: now,
-            shown: (None, None),
+            shown: Headline::default(),
+            shown_workers: None,
             shown_at: now,
         }
     }
@@ -351,11 +373,11 @@ impl LiveDisplay {
             },
             _ => {}
         }
-        let is_new = self.shown != state.headline();
-        let is_due = state.step == Some(Step::Running) && now - self.shown_at >= STATUS_INTERVAL;
-        if is_new || is_due {
-            self.shown = state.headline();
-            self.shown_at = now;
+        let (headline, workers) = (state.headline(), state.starting_workers());
+        let has_progress = state.step == Some(Step::Running) || self.shown_workers != workers;
+        let is_due = has_progress && now - self.shown_at >= STATUS_INTERVAL;
+        if self.shown != headline || is_due {
+            (self.shown, self.shown_workers, self.shown_at) = (headline, workers, now);
             self.print(format!("{} {elapsed} {}", self.name, state.line_text(now)));
         }
     }
@@ -479,6 +501,29 @@ mod tests {
             "workers": {"wanted": 5, "running": 5}, "isFinal": false,
         });
         serde_json::from_value(live).unwrap()
+    }
+
+    #[test]
+    fn a_line_with_the_number_of_workers_is_repeated_when_all_run() {
+        let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+        let mut display = LiveDisplay::captured(sender, "load");
+        let mut state = RunState::default();
+        let mut starting = Task {
+            step: Step::Readiness,
+            ..task("t")
+        };
+        starting.worker.replicas = 3;
+        for running in [0, 1, 2, 3, 3, 3] {
+            starting.workers = (1..=running).map(|one| worker(one, "running")).collect();
+            state.task(&starting);
+            display.show(&state);
+        }
+        drop(display);
+        let mut shown = Vec::new();
+        while let Some(line) = lines.blocking_recv() {
+            shown.push(line.replace("load 0:00 waits until the workers accept connections: ", ""));
+        }
+        assert_eq!(shown, ["0/3 workers running", "3/3 workers running"]);
     }
 
     #[test]

@@ -29,12 +29,14 @@ const INCOMPLETE: &str = "the test is over, but not all outputs could be written
 /// results.
 pub fn lines(task: &Task, ended: Exit, exit: Exit, saved: Option<&Path>) -> Vec<String> {
     let (style, word) = headline(ended);
-    let meaning = match ended == exit {
-        true => exit.meaning(),
-        false => INCOMPLETE,
+    let meaning = match (ended == exit, exit) {
+        // The word is enough.
+        (true, Exit::Pass) => String::new(),
+        (true, exit) => format!(": {}", exit.meaning()),
+        (false, _) => format!(": {INCOMPLETE}"),
     };
     let mut lines = vec![format!(
-        "{style}{word}{style:#} {} {DIM}(exit code {}: {meaning}){DIM:#}",
+        "{style}{word}{style:#} {} {DIM}(exit code {}{meaning}){DIM:#}",
         task.id,
         exit.code(),
     )];
@@ -208,6 +210,35 @@ mod tests {
         insta::assert_snapshot!(report(url, "nightly", None), @"report: https://director.example.com:8443/api/task/nightly/report");
         insta::assert_snapshot!(report(url, "nightly", Some(Path::new("out/report.html"))), @"report: https://director.example.com:8443/api/task/nightly/report, saved as out/report.html");
         insta::assert_snapshot!(report("unix:///run/atq/atq.sock", "nightly", None), @"report: `atq report nightly --html FILE`");
+    }
+
+    #[test]
+    fn a_passed_test_has_a_short_outcome() {
+        assert_eq!(plain(&task("t"), Exit::Pass, None), "PASS t (exit code 0)");
+    }
+
+    #[test]
+    fn a_master_that_could_not_start_its_tool_has_one_reason() {
+        let message = "the master ended with exit code 127 (its command was not found)";
+        let task = Task {
+            failure: Some(Failure {
+                step: Step::Running,
+                code: "master_exit".to_owned(),
+                message: message.to_owned(),
+                hint: String::new(),
+                last_lines: Vec::new(),
+            }),
+            judgement: Some(Judgement {
+                verdict: Verdict::Invalid,
+                reasons: vec![message.to_owned()],
+                criteria: Vec::new(),
+            }),
+            ..task("t")
+        };
+        insta::assert_snapshot!(plain(&task, Exit::ToolFailed, None), @"
+        TOOL FAILED t (exit code 3: the test tool failed: the master's exit code is not 0)
+          `master_exit`: the master ended with exit code 127 (its command was not found)
+        ");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Checks and unpacks the zip archives of bundles.
 //!
 //! - [`scan`]: checks every entry against the rules for names and the [`Limits`], and returns the [`Totals`];
+//! - [`each_file`]: the paths of the files of a scanned archive;
 //! - [`unpack`]: writes the files of a scanned archive into a directory;
 //! - [`BundleId`]: the id, from the hash of the content; [`BundleError`]: the reason why an archive is refused.
 //!
@@ -51,5 +52,5 @@ pub use error::BundleError;
 pub use id::{BundleId, InvalidBundleId};
 pub use limits::Limits;
 pub use name::{LOCK, MARKER, relative_path};
-pub use scan::{Totals, scan};
+pub use scan::{Totals, each_file, scan};
 pub use unpack::unpack;

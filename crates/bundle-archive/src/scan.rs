@@ -134,6 +134,21 @@ pub fn scan(file: &Arc<File>, limits: &Limits) -> Result<Totals, BundleError> {
     }
 }
 
+/// Passes the path of every file of a scanned archive to `each`, in the order of the archive.
+///
+/// # Errors
+/// Those of [`scan`] for single entries.
+pub fn each_file(file: &Arc<File>, mut each: impl FnMut(&str)) -> Result<(), BundleError> {
+    let mut archive = open(Arc::clone(file))?;
+    for entry in archive.files().map_err(|e| zip_error(None, e))? {
+        let checked = check(entry.map_err(|e| zip_error(None, e))?)?;
+        if !checked.entry.is_dir() {
+            each(&checked.path);
+        }
+    }
+    Ok(())
+}
+
 /// Checks a single entry.
 pub(super) fn check(entry: ZipFileEntry<'_>) -> Result<Checked<'_>, BundleError> {
     let raw = entry.name_raw();

@@ -114,6 +114,9 @@ pub struct CriterionError {
     pub message: String,
 }
 
+/// Maximum number of decimals of an amount.
+const MAX_DECIMALS: i32 = 12;
+
 impl Criterion {
     /// Parses a criterion.
     ///
@@ -156,9 +159,14 @@ impl Criterion {
         format!("{} {}{window}", self.operator, self.unit.of(self.amount))
     }
 
-    /// A measured value as text, in the unit of the criterion.
+    /// A measured value as text, in the unit of the criterion: whole digits, and fractions with three significant digits,
+    /// or with more if the text would otherwise be on the other side of the limit than the value.
     pub fn seen(&self, value: f64) -> String {
-        self.unit.of(value / self.unit.base())
+        let amount = value / self.unit.base();
+        let side = |amount: f64| amount.partial_cmp(&self.amount);
+        let mut texts = (decimals(amount, 3)..=MAX_DECIMALS).map(|count| rounded(amount, count));
+        let honest = texts.find(|text| side(*text) == side(amount));
+        self.unit.with_symbol(&honest.unwrap_or(amount).to_string())
     }
 }
 
@@ -189,9 +197,12 @@ impl Unit {
     }
 
     fn of(self, amount: f64) -> String {
-        let amount = readable(amount);
+        self.with_symbol(&readable(amount))
+    }
+
+    fn with_symbol(self, amount: &str) -> String {
         match self {
-            Self::Count => amount,
+            Self::Count => amount.to_owned(),
             Self::Millis | Self::Seconds | Self::Percent => format!("{amount} {}", self.as_str()),
             Self::Minutes => format!("{amount} min"),
             Self::PerSecond | Self::PerMinute | Self::PerHour => {
@@ -203,14 +214,23 @@ impl Unit {
 
 /// Formats with at most three decimals; small amounts with four significant digits, so that they do not appear as 0.
 fn readable(amount: f64) -> String {
-    let decimals = match amount.abs() {
-        size if size == 0.0 || size >= 1.0 => 3,
-        // The exponent of numbers below one: -1 for 0.1.
-        size => (3 - size.log10().floor() as i32).clamp(3, 12),
+    rounded(amount, decimals(amount, 4).max(3)).to_string()
+}
+
+/// The number of decimals with which an amount has this number of significant digits; at least none.
+fn decimals(amount: f64, digits: i32) -> i32 {
+    let exponent = match amount.abs() {
+        0.0 => 0,
+        // -1 for 0.1.
+        size => size.log10().floor() as i32,
     };
+    (digits - 1 - exponent).clamp(0, MAX_DECIMALS)
+}
+
+fn rounded(amount: f64, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);
     let rounded = (amount * scale).round() / scale;
-    format!("{}", if rounded.is_finite() { rounded } else { amount })
+    if rounded.is_finite() { rounded } else { amount }
 }
 
 impl Operator {

@@ -80,6 +80,11 @@ pub trait Surroundings {
     fn has_file(&self, _id: &str, _path: &str) -> bool {
         true
     }
+    /// Where the names of the files of an existing bundle are found, or which of them resembles `path`: the end of a
+    /// sentence about a file that the bundle does not have.
+    fn files_hint(&self, id: &str, _path: &str) -> String {
+        format!("GET /databind/{id} names its files")
+    }
     /// Maximum time in seconds between SIGTERM and SIGKILL.
     fn max_stop_grace(&self) -> u64 {
         max_stop_grace()

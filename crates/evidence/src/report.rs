@@ -15,7 +15,7 @@ use super::Evidence;
 use atq_engine::Role;
 use atq_files::if_there;
 use atq_report::{Report, Tally};
-use atq_task::rules::Measured;
+use atq_task::rules::{Measured, OtherFiles};
 use atq_task::spec::{TaskName, TaskSpec};
 use attempts::Attempt;
 use globset::{Glob, GlobSet};
@@ -148,12 +148,13 @@ impl ReadJob {
         }
         let incomplete = std::mem::take(&mut read.gaps);
         let missing = self.without_samples(&read);
-        let (finished, readings) = figures::finish(
-            read.tally,
-            &self.spec,
-            &self.run,
-            self.result_files.are_selected(),
-        );
+        // The master's files come first.
+        let mut others = match &mut master {
+            Some(master) => std::mem::take(&mut master.others),
+            None => OtherFiles::default(),
+        };
+        others.extend(std::mem::take(&mut read.others));
+        let (finished, readings) = figures::finish(read.tally, &self.spec, &self.run, &others);
         let (mut report, mut doubts) = (finished.report, finished.doubts);
         let mut gaps = finished.gaps;
         gaps.extend(incomplete.into_iter().chain(missing));
@@ -169,6 +170,7 @@ impl ReadJob {
         }
         let measured = Measured {
             files: read.files,
+            others,
             of_master: read.role == Role::Master,
             samples: report.total.samples,
             dates: figures::dates(&report),
@@ -185,6 +187,7 @@ impl ReadJob {
             role,
             files: 0,
             samples: 0,
+            others: OtherFiles::default(),
             with_samples: Vec::new(),
             gaps: Vec::new(),
         };
@@ -208,10 +211,11 @@ impl ReadJob {
 
     fn file(&self, results: &ContainerResults, path: &Path, figures: &mut RoleFigures) {
         let inner = path.strip_prefix(&results.dir).unwrap_or(path);
+        let name = format!("{}/{}", results.name, inner.display());
         if !self.result_files.contains(inner) {
+            figures.others.excluded.push(&name);
             return;
         }
-        let name = format!("{}/{}", results.name, inner.display());
         let worker = (results.role == Role::Worker).then_some(results.name.as_str());
         let bounded = |file| Bounded {
             file,
@@ -226,6 +230,7 @@ impl ReadJob {
         };
         match read {
             Ok(source) if source.format.is_empty() && source.problem.is_none() => {
+                figures.others.unrecognised.push(&name);
                 if self.result_files.are_selected() {
                     figures.gaps.push(format!(
                         "the result file `{name}` matches `resultFiles`, but its format is not recognised"
@@ -271,6 +276,8 @@ struct RoleFigures {
     role: Role,
     files: usize,
     samples: u64,
+    /// Files without figures.
+    others: OtherFiles,
     /// The containers with samples.
     with_samples: Vec<String>,
     gaps: Vec<String>,

@@ -1,5 +1,7 @@
 //! Problems found by a decoder in a file.
 
+use std::borrow::Cow;
+
 /// Maximum percentage of unreadable rows for which the figures are still trusted.
 pub const SOUND_PERCENT: u64 = 1;
 /// In a file with this many rows, one unreadable row does not affect the trust in the figures.
@@ -15,7 +17,7 @@ pub enum BadRow {
     /// It has an unexpected number of fields (found, expected).
     Fields(usize, usize),
     /// A field has an invalid value.
-    Value(&'static str, String),
+    Value(Cow<'static, str>, String),
     /// Its time is shortly after 1970.
     Early(String),
     /// Its histogram cannot be decoded, for this reason.
@@ -25,7 +27,17 @@ pub enum BadRow {
 impl BadRow {
     /// A field has an invalid value.
     pub fn value(name: &'static str, text: &[u8]) -> Self {
-        Self::Value(name, shown(text))
+        Self::Value(name.into(), shown(text))
+    }
+
+    /// Replaces the name of the field by the one that `spelling` returns for it.
+    pub fn renamed(mut self, spelling: impl Fn(&str) -> Option<String>) -> Self {
+        if let Self::Value(name, _) = &mut self
+            && let Some(own) = spelling(name)
+        {
+            *name = own.into();
+        }
+        self
     }
 
     /// Its time is shortly after 1970.

@@ -3,7 +3,7 @@
 
 use super::run::Run;
 use atq_bundle_store::BundleId;
-use atq_engine::{EngineError, RunContext};
+use atq_engine::{EngineError, Member, RunContext};
 use atq_evidence::{
     Observed, ObservedBundle, ObservedContainer, ObservedImage, ObservedNode, ObservedSettings,
 };
@@ -15,8 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Records the environment of the run with the evidence. Earlier observations stay if they cannot be repeated.
 pub async fn observe(run: &Run) {
-    let (evidence, name, id) = location(run);
-    let Ok(before) = spawn_blocking(move || evidence.observed(&name, &id)).await else {
+    let Some(before) = recorded(run).await else {
         return;
     };
     let mut seen = before.clone();
@@ -27,7 +26,39 @@ pub async fn observe(run: &Run) {
         }
         Err(_) => tracing::debug!(task = %run.spec.name, "the manifest may be incomplete"),
     }
-    if seen == before {
+    record(run, &before, seen).await;
+}
+
+/// Records the final state of `containers`, after all of them were stopped.
+pub async fn record_end(run: &Run, containers: &[Member]) {
+    let Some(before) = recorded(run).await else {
+        return;
+    };
+    let mut seen = before.clone();
+    for member in containers {
+        let container = observed(member);
+        let known = seen.containers.entry(member.source.to_string());
+        known
+            .and_modify(|known| {
+                known.state.clone_from(&container.state);
+                known.exit_code = container.exit_code;
+            })
+            .or_insert(container);
+    }
+    record(run, &before, seen).await;
+}
+
+/// The earlier observations.
+async fn recorded(run: &Run) -> Option<Observed> {
+    let (evidence, name, id) = location(run);
+    spawn_blocking(move || evidence.observed(&name, &id))
+        .await
+        .ok()
+}
+
+/// Writes the observations if they differ from the earlier ones.
+async fn record(run: &Run, before: &Observed, seen: Observed) {
+    if seen == *before {
         return;
     }
     let (evidence, name, id) = location(run);
@@ -102,14 +133,8 @@ async fn observe_images(run: &Run, seen: &mut Observed) -> Result<(), EngineErro
 async fn observe_containers(run: &Run, seen: &mut Observed) -> Result<(), EngineError> {
     let engine = &run.shared.engine;
     for member in engine.logged(run.facts()).await? {
-        let container = ObservedContainer {
-            address: member.address.map(|address| address.to_string()),
-            state: member.state.to_owned(),
-            node: member.node,
-            container: member.container,
-            exit_code: member.exit_code,
-        };
-        seen.containers.insert(member.source.to_string(), container);
+        seen.containers
+            .insert(member.source.to_string(), observed(&member));
     }
     if seen.manager.is_empty() {
         seen.manager = engine.status().await?.node_id;
@@ -129,4 +154,14 @@ async fn observe_containers(run: &Run, seen: &mut Observed) -> Result<(), Engine
         }
     }
     Ok(())
+}
+
+fn observed(member: &Member) -> ObservedContainer {
+    ObservedContainer {
+        address: member.address.map(|address| address.to_string()),
+        state: member.state.to_owned(),
+        node: member.node.clone(),
+        container: member.container.clone(),
+        exit_code: member.exit_code,
+    }
 }

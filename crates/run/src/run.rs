@@ -15,6 +15,7 @@ use atq_task::machine::{self, IllegalEvent};
 use atq_task::spec::TaskSpec;
 use atq_task::state::{Desired, State, Step};
 use parking_lot::Mutex;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -196,6 +197,39 @@ fn log(spec: &TaskSpec, record: &Record) {
         Event::Failed { failure } => {
             tracing::warn!(task = %spec.name, step = failure.step.as_str(), message = %failure.message, "task failed");
         }
-        event => tracing::info!(task = %spec.name, ?event, "recorded"),
+        event => {
+            let (event, data) = name_and_data(event);
+            match data.is_null() {
+                true => tracing::info!(task = %spec.name, event, "recorded"),
+                false => tracing::info!(task = %spec.name, event, %data, "recorded"),
+            }
+        }
+    }
+}
+
+/// The stored form of an event.
+fn name_and_data(event: &Event) -> (String, Value) {
+    let mut stored = serde_json::to_value(event).unwrap_or_default();
+    let name = stored["event"].as_str().unwrap_or_default().to_owned();
+    (name, stored["data"].take())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_logged_with_its_stored_name_and_compact_json() {
+        let event = Event::MasterEnded {
+            exit_code: Some(0),
+            memory_limit: None,
+        };
+        let (name, data) = name_and_data(&event);
+        assert_eq!(
+            (name.as_str(), data.to_string().as_str()),
+            ("masterEnded", "{\"exitCode\":0}")
+        );
+        let (name, data) = name_and_data(&Event::MasterStarted);
+        assert!(name == "masterStarted" && data.is_null());
     }
 }

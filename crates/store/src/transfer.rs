@@ -51,7 +51,8 @@ pub struct Checked {
 pub enum ImportError {
     /// The store has tasks.
     #[error(
-        "the store is not empty: it has {tasks} task(s), and tasks can be imported only into an empty store\n(move the directory away first)"
+        "the store is not empty: it has {tasks} task{}, and tasks can be imported only into an empty store\n(move the directory away first)",
+        if *tasks == 1 { "" } else { "s" }
     )]
     NotEmpty {
         /// Number of tasks.

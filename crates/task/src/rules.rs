@@ -10,6 +10,7 @@ use crate::spec::{TaskSpec, nearest, shorten};
 use crate::state::{Outcome, State, Step};
 use crate::timestamp::Timestamp;
 use crate::verdict::{CriterionResult, Judgement, NotEvaluated, Verdict};
+use std::fmt;
 use std::time::Duration;
 
 /// Largest tolerated clock offset of a node, in milliseconds.
@@ -18,12 +19,16 @@ const CLOCK_TOLERANCE: u64 = 1000;
 const DATE_TOLERANCE: Duration = Duration::from_secs(2);
 /// Maximum number of lost workers, or clocks, that are listed one by one.
 const MAX_LISTED: usize = 10;
+/// Maximum number of other files that are named.
+const MAX_NAMES: usize = 5;
 
 /// The measurements of the result files on which the verdict depends.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measured {
     /// Files with samples.
     pub files: usize,
+    /// Files without figures.
+    pub others: OtherFiles,
     /// Whether they are the master's files; otherwise they are the workers'.
     pub of_master: bool,
     /// Samples in them.
@@ -36,6 +41,22 @@ pub struct Measured {
     pub gaps: Vec<String>,
     /// Reasons, as sentences, why the figures cannot be trusted for any criterion.
     pub doubts: Vec<String>,
+}
+
+/// Files in `/atq/results` that are no result files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OtherFiles {
+    /// Files of an unknown format.
+    pub unrecognised: FileNames,
+    /// Files that `resultFiles` excludes.
+    pub excluded: FileNames,
+}
+
+/// The number of files, and the names of the first ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileNames {
+    files: usize,
+    first: Vec<String>,
 }
 
 /// The figure of the result files for a criterion.
@@ -54,6 +75,70 @@ pub enum Reading {
     NotReported,
     /// There are no samples.
     Nothing,
+}
+
+impl OtherFiles {
+    /// Adds files found later.
+    pub fn extend(&mut self, other: Self) {
+        self.unrecognised.extend(other.unrecognised);
+        self.excluded.extend(other.excluded);
+    }
+
+    /// The reason why there is no result file. `selected`: `resultFiles` selects files.
+    pub fn reason(&self, selected: bool) -> String {
+        let (unrecognised, excluded) = (&self.unrecognised, &self.excluded);
+        match (unrecognised.files, excluded.files) {
+            (0, 0) if selected => {
+                "no result file in `/atq/results` matches `resultFiles`".to_owned()
+            }
+            (0, 0) => {
+                "no result file was found in `/atq/results` of the master or a worker".to_owned()
+            }
+            (0, 1) => {
+                format!("1 file in `/atq/results`, which does not match `resultFiles`: {excluded}")
+            }
+            (0, files) => {
+                format!("{files} files in `/atq/results`, none matches `resultFiles`: {excluded}")
+            }
+            (1, _) if selected => format!(
+                "1 file in `/atq/results` matches `resultFiles`, but is not in a known format: {unrecognised}"
+            ),
+            (files, _) if selected => format!(
+                "{files} files in `/atq/results` match `resultFiles`, none in a known format: {unrecognised}"
+            ),
+            (1, _) => format!("1 file in `/atq/results`, not in a known format: {unrecognised}"),
+            (files, _) => {
+                format!("{files} files in `/atq/results`, none in a known format: {unrecognised}")
+            }
+        }
+    }
+}
+
+impl FileNames {
+    /// Adds a file.
+    pub fn push(&mut self, name: &str) {
+        self.files += 1;
+        if self.first.len() < MAX_NAMES {
+            self.first.push(shorten(name));
+        }
+    }
+
+    fn extend(&mut self, other: Self) {
+        let room = MAX_NAMES.saturating_sub(self.first.len());
+        self.files += other.files;
+        self.first.extend(other.first.into_iter().take(room));
+    }
+}
+
+impl fmt::Display for FileNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.first.iter().map(|name| format!("`{name}`")).collect();
+        f.write_str(&names.join(", "))?;
+        match self.files.saturating_sub(names.len()) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }
 
 /// Observations about the load generators.
@@ -187,16 +272,17 @@ fn ending(state: &State) -> Option<String> {
     }
 }
 
-/// The reason if the exit code was set by Docker or the shell and not by the test tool.
+/// The reason if the exit code was set by Docker or the shell and not by the test tool. Where the cause is known, it is the
+/// sentence of the failure.
 fn terminated(code: Option<i64>) -> Option<String> {
     let code = code?;
-    let is_foreign = (125..=127).contains(&code) || (129..=159).contains(&code);
-    let meaning = exit_code::in_brackets(code);
-    is_foreign.then(|| {
-        format!(
-            "the master ended with exit code {code}{meaning}, which is not an exit code of the test tool"
-        )
-    })
+    let meaning = match (exit_code::in_brackets(code), code) {
+        (known, 126 | 127 | 129..=159) if !known.is_empty() => known,
+        (_, 125) => " (set by the container engine, not by the test tool)".to_owned(),
+        (_, 129..=159) => format!(" (ended by signal {})", code - 128),
+        _ => return None,
+    };
+    Some(format!("the master ended with exit code {code}{meaning}"))
 }
 
 fn lost(state: &State) -> Vec<String> {
@@ -240,16 +326,13 @@ fn samples(inputs: &Inputs<'_>) -> Vec<String> {
 }
 
 fn no_samples(spec: &TaskSpec, measured: &Measured) -> String {
-    match (measured.files, spec.result_files.is_empty()) {
-        (0, true) => {
-            "there is no sample: no result file was found in `/atq/results` of the master or a worker"
-                .to_owned()
+    match measured.files {
+        0 => {
+            let reason = measured.others.reason(!spec.result_files.is_empty());
+            format!("there is no sample: {reason}")
         }
-        (0, false) => {
-            "there is no sample: no result file in `/atq/results` matches `resultFiles`".to_owned()
-        }
-        (1, _) => "there is no sample in the result file".to_owned(),
-        (files, _) => format!("there is no sample in the {files} result files"),
+        1 => "there is no sample in the result file".to_owned(),
+        files => format!("there is no sample in the {files} result files"),
     }
 }
 

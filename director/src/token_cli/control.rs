@@ -1,5 +1,6 @@
 //! Requests to the running Director through its control socket.
 
+use super::Unavailable;
 use crate::sockets::Address;
 use anyhow::{Context, bail};
 use http_body_util::{BodyExt, Full, Limited};
@@ -8,7 +9,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::io;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -66,8 +68,16 @@ impl Control {
             .header(header::HOST, "localhost")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))?;
-        let response = self.sender.send_request(request).await;
-        let response = response.context("the connection to the Director failed")?;
+        let response = match self.sender.send_request(request).await {
+            Err(error) if was_not_read(&error) => {
+                let reason = innermost(&error);
+                return Err(Unavailable(format!(
+                    "the connection to the Director failed: {reason}"
+                ))
+                .into());
+            }
+            sent => sent.context("the connection to the Director failed")?,
+        };
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()
@@ -85,4 +95,19 @@ impl Control {
             None => bail!("the Director answered with the status {status}"),
         }
     }
+}
+
+/// Whether the Director closed the connection without reading the request, as a Director does that is shutting down. The
+/// request can then be repeated.
+fn was_not_read(error: &hyper::Error) -> bool {
+    let unread = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    let cause = innermost(error).downcast_ref::<io::Error>();
+    error.is_canceled() || cause.is_some_and(|cause| unread.contains(&cause.kind()))
+}
+
+fn innermost<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
 }

@@ -120,7 +120,7 @@ fn found(text: &str, name: &str) -> Vec<(String, String)> {
         task,
         ..Definition::default()
     };
-    let faults = check(&args, false).unwrap().faults;
+    let faults = check(&args, None).unwrap().faults;
     let pairs = faults.into_iter().map(|fault| {
         assert!(fault.line.is_some() && fault.column.is_some(), "{fault:?}");
         (fault.field, fault.message)

@@ -10,10 +10,10 @@ fn tasks_are_exported_and_imported() {
     let home = Home::with_tasks(&["one", "two"]);
     let output = home.run(&["store", "check"]);
     assert_stderr(&output, 0, &[]);
-    assert_eq!(output.stdout, b"2 task(s), 0 with a problem\n");
+    assert_eq!(output.stdout, b"2 tasks, 0 with a problem\n");
 
     let output = home.run(&["store", "export", "out.ndjson"]);
-    assert_stderr(&output, 0, &["2 task(s) exported, 0 skipped"]);
+    assert_stderr(&output, 0, &["2 tasks exported, 0 skipped"]);
     let file = fs::metadata(home.path("out.ndjson")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
     let exported = fs::read(home.path("out.ndjson")).unwrap();
@@ -22,12 +22,23 @@ fn tasks_are_exported_and_imported() {
     assert_stderr(&again, 1, &["cannot create `out.ndjson`"]);
 
     let again = home.run(&["store", "import", "out.ndjson"]);
-    assert_stderr(&again, 1, &["the store is not empty: it has 2 task(s)"]);
+    assert_stderr(&again, 1, &["the store is not empty: it has 2 tasks"]);
     fs::remove_dir_all(home.path("data")).unwrap();
     let output = home.run(&["store", "import", "out.ndjson"]);
     assert_stderr(&output, 0, &[]);
-    assert_eq!(output.stdout, b"2 task(s) imported\n");
+    assert_eq!(output.stdout, b"2 tasks imported\n");
     assert_eq!(home.run(&["store", "export"]).stdout, exported);
+}
+
+#[test]
+fn a_single_task_is_counted_in_the_singular() {
+    let home = Home::with_tasks(&["one"]);
+    let output = home.run(&["store", "check"]);
+    assert_eq!(output.stdout, b"1 task, 0 with a problem\n");
+    let output = home.run(&["store", "export", "out.ndjson"]);
+    assert_stderr(&output, 0, &["1 task exported, 0 skipped"]);
+    let again = home.run(&["store", "import", "out.ndjson"]);
+    assert_stderr(&again, 1, &["it has 1 task, and tasks can be imported"]);
 }
 
 #[test]
@@ -43,7 +54,7 @@ fn a_check_creates_no_store_and_an_invalid_line_no_task() {
     let output = home.run(&["store", "import", "bad.ndjson"]);
     assert_stderr(&output, 1, &["line 2: ", "nothing was imported"]);
     let output = home.run(&["store", "check"]);
-    assert_eq!(output.stdout, b"0 task(s), 0 with a problem\n");
+    assert_eq!(output.stdout, b"0 tasks, 0 with a problem\n");
     let output = home.run(&["store", "import", "none.ndjson"]);
     assert_stderr(&output, 1, &["cannot read `none.ndjson`"]);
     fs::write(home.path("controller-config.yaml"), "port: x\n").unwrap();
@@ -130,6 +141,6 @@ fn a_damaged_snapshot_loses_no_task() {
         }
     }
     let output = home.run(&["store", "export", "out.ndjson"]);
-    assert_stderr(&output, 1, &["2 task(s) exported, 0 skipped"]);
+    assert_stderr(&output, 1, &["2 tasks exported, 0 skipped"]);
     assert_eq!(fs::read(home.path("out.ndjson")).unwrap(), exported);
 }

@@ -121,6 +121,26 @@ fn tokens_of_a_running_director_are_managed_through_its_control_socket() {
 }
 
 #[test]
+fn a_token_is_created_although_the_director_shuts_down_at_the_same_time() {
+    let home = Home::new();
+    fs::create_dir_all(home.path("data")).unwrap();
+    let path = home.path("data/control.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let command = home
+        .command(&["token", "create", "--name", "ci", "--role", "runner"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    // The request has arrived, and its rest is never read.
+    stream.read_exact(&mut [0; 4]).unwrap();
+    fs::remove_file(&path).unwrap();
+    drop((listener, stream));
+    printed_token(&command.wait_with_output().unwrap());
+}
+
+#[test]
 fn a_running_director_accepts_the_tokens_of_the_command_at_once() {
     let home = Home::new();
     let config = fs::read_to_string(home.path("controller-config.yaml")).unwrap();

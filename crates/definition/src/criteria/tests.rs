@@ -173,14 +173,14 @@ fn a_value_is_formatted_in_the_unit_of_its_limit() {
         format!("{}, wanted {}", criterion.seen(value), criterion.wanted())
     };
     assert_eq!(described("p95 < 500ms", 612.0), "612 ms, wanted < 500 ms");
-    assert_eq!(described("p95 < 2s", 2345.6789), "2.346 s, wanted < 2 s");
+    assert_eq!(described("p95 < 2s", 2345.6789), "2.35 s, wanted < 2 s");
     assert_eq!(
         described("throughput > 90/min", 1.25),
         "75/min, wanted > 90/min"
     );
     assert_eq!(
         described("errors <= 0%", 0.000_012_345),
-        "0.00001235 %, wanted <= 0 %"
+        "0.0000123 %, wanted <= 0 %"
     );
     assert_eq!(described("errors < 10", 12.0), "12, wanted < 10");
     assert_eq!(
@@ -189,7 +189,34 @@ fn a_value_is_formatted_in_the_unit_of_its_limit() {
     );
 }
 
+#[test]
+fn a_value_has_three_significant_digits_unless_that_would_contradict_the_result() {
+    let seen = |text: &str, value: f64| Criterion::parse(text).unwrap().seen(value);
+    assert_eq!(seen("p95 < 1s", 14.4321), "0.0144 s");
+    assert_eq!(seen("p95 < 500ms", 33.918), "33.9 ms");
+    assert_eq!(seen("p95 < 500ms", 3.0), "3 ms");
+    assert_eq!(seen("p95 < 500ms", 1234.56), "1235 ms");
+    assert_eq!(seen("samples >= 10", 123_456.0), "123456");
+    assert_eq!(seen("errors < 1%", 0.0), "0 %");
+    assert_eq!(seen("p95 < 500ms", 500.04), "500.04 ms");
+    assert_eq!(seen("p95 < 500ms", 499.96), "499.96 ms");
+    assert_eq!(seen("p95 <= 500ms", 500.0), "500 ms");
+}
+
 proptest! {
+    #[test]
+    fn the_text_of_a_value_is_on_the_same_side_of_the_limit(
+        criterion in any_criterion(),
+        value in prop_oneof![0.0..1e-3f64, 0.0..1e6f64, Just(0.0)],
+        near in any::<bool>(),
+    ) {
+        let value = if near { criterion.limit() * (1.0 + value / 1e9) } else { value };
+        let text = criterion.seen(value);
+        let amount: String = text.chars().take_while(|c| "0123456789.".contains(*c)).collect();
+        let side = |amount: f64| amount.partial_cmp(&criterion.amount);
+        prop_assert_eq!(side(amount.parse().unwrap()), side(value / criterion.unit.base()));
+    }
+
     #[test]
     fn the_canonical_form_parses_to_the_same_criterion(criterion in any_criterion()) {
         prop_assert_eq!(Criterion::parse(&criterion.to_string()), Ok(criterion));

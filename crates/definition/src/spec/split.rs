@@ -94,10 +94,8 @@ impl Reader<'_> {
         }
         match bundle {
             Some(id) if !self.surroundings.has_file(id, &path) => {
-                let why = format!(
-                    "`{}` is not a file of the bundle; GET /databind/{id} names its files",
-                    shorten(&path)
-                );
+                let hint = self.surroundings.files_hint(id, &path);
+                let why = format!("`{}` is not a file of the bundle; {hint}", shorten(&path));
                 self.fault(&field.path, why)
             }
             _ => Some(path),

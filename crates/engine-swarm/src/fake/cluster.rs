@@ -284,8 +284,13 @@ impl Cluster {
             }
             (behaviour, _) => behaviour,
         };
+        // Swarm assigns tasks to a lost node until it notices the loss.
+        let is_there = |node: &&FakeNode| Some(&node.node.id) == nodes.get(place);
+        let lost = self.nodes.iter().find(is_there).and_then(|node| node.lost);
         let had_volumes = match (&behaviour, nodes.get(place)) {
-            (Behaviour::Runs(_), Some(node)) => self.use_volumes(&service.plan, slot, node),
+            (Behaviour::Runs(_), Some(node)) if lost.is_none() => {
+                self.use_volumes(&service.plan, slot, node)
+            }
             _ => false,
         };
         let task = FakeTask {
@@ -301,7 +306,7 @@ impl Cluster {
             killed: None,
             stop_sent: None,
             removed: None,
-            lost: None,
+            lost,
             port_forgotten: false,
         };
         self.tasks.push(task);

@@ -195,6 +195,18 @@ async fn a_lost_node_is_noticed_late_and_its_containers_never_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_task_that_is_assigned_to_a_lost_node_does_not_start() {
+    let fake = swarm().await;
+    fake.add_node("node-2");
+    fake.lose_node("node-2");
+    fake.create_service(&service("w", 2)).await.unwrap();
+    sleep(20 * SECOND).await;
+    let states = tasks(&fake).await.into_iter().map(|task| task.state);
+    let running = states.filter(|state| *state == TaskState::Running);
+    assert_eq!(running.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn scripts_apply_to_a_role_and_exit_codes_are_used_in_order() {
     let fake = swarm().await;
     let wait = fake.image("tool:1").in_role(Role::Wait);

@@ -2,12 +2,9 @@
 
 use atq_report::{Figures, Finished, Metric, Options, Report, Tally, Window, WindowResult};
 use atq_task::criteria::{Criterion, Figure, Unit};
-use atq_task::rules::Reading;
+use atq_task::rules::{OtherFiles, Reading};
 use atq_task::spec::TaskSpec;
 use atq_task::timestamp::Timestamp;
-
-/// A note for a run without figures.
-const NO_FILES: &str = "no result file was found in `/atq/results` of the master or a worker";
 
 /// The windows to compute while the files are read: one for each criterion with a window or a
 /// label, in their order. The tally always keeps a label that is named here.
@@ -47,7 +44,7 @@ pub(super) fn finish(
     mut tally: Tally,
     spec: &TaskSpec,
     run: &str,
-    keep_unrecognised: bool,
+    others: &OtherFiles,
 ) -> (Finished, Vec<Reading>) {
     let percentiles: Vec<Option<f64>> = spec
         .criteria
@@ -59,12 +56,13 @@ pub(super) fn finish(
         .collect();
     let mut finished = tally.finish(spec.name.as_str(), run);
     let report = &mut finished.report;
+    let selected = !spec.result_files.is_empty();
     // Other files of a tool are not sources of figures, unless `resultFiles` names them.
-    report.sources.retain(|source| {
-        keep_unrecognised || !source.format.is_empty() || source.problem.is_some()
-    });
+    report
+        .sources
+        .retain(|source| selected || !source.format.is_empty() || source.problem.is_some());
     if report.sources.is_empty() {
-        report.notes.push(NO_FILES.to_owned());
+        report.notes.push(others.reason(selected));
     }
     let mut windows = finished.windows.windows.iter();
     let readings = spec.criteria.iter().zip(percentiles);

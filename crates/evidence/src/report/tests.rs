@@ -153,6 +153,35 @@ async fn patterns_select_the_files() {
 }
 
 #[tokio::test]
+async fn files_of_an_unknown_format_are_named_by_the_report_and_the_verdict() {
+    let fixture = Fixture::new()
+        .with_results(Role::Master, 1, &[("jmeter.log", "hello\n")])
+        .with_results(
+            Role::Worker,
+            1,
+            &[("x.txt", "hello\n"), ("y.csv", "a,b\n1,2\n")],
+        );
+    let (report, measured) = fixture.figures(&[]).await;
+    assert!(report.sources.is_empty());
+    let reason = "3 files in `/atq/results`, none in a known format: `master.1/jmeter.log`, `worker.1/x.txt`, `worker.1/y.csv`";
+    assert_eq!(report.notes, [reason]);
+    assert_eq!(measured.others.reason(false), reason);
+    let patterns = [("/resultFiles", json!(["*.jtl"]))];
+    let (report, _) = fixture.figures(&patterns).await;
+    assert_eq!(
+        report.notes,
+        [
+            "3 files in `/atq/results`, none matches `resultFiles`: `master.1/jmeter.log`, `worker.1/x.txt`, `worker.1/y.csv`"
+        ]
+    );
+    let (report, _) = Fixture::new().figures(&[]).await;
+    assert_eq!(
+        report.notes,
+        ["no result file was found in `/atq/results` of the master or a worker"]
+    );
+}
+
+#[tokio::test]
 async fn incomplete_results_are_reported() {
     let cut = jtl();
     let cut = &cut[..cut.len() - 9];

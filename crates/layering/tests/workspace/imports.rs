@@ -321,6 +321,7 @@ const DIRECTOR: &[TopLevel] = &[
             "tokens",
             "atq_access",
             "atq_api_spec",
+            "atq_retry",
             "atq_store",
         ],
     },

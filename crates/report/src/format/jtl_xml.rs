@@ -216,7 +216,7 @@ fn counts(attributes: &Attributes) -> Result<(u64, Option<u64>), BadRow> {
     let errors = number("ec", &attributes.errors)?;
     if samples == 0 || errors.is_some_and(|errors| errors > samples) {
         let sum = format!("{samples}`, its `ec` is `{}", errors.unwrap_or_default());
-        return Err(BadRow::Value("sc", sum));
+        return Err(BadRow::Value("sc".into(), sum));
     }
     let of_one = failed.map(u64::from);
     let errors = match samples {

@@ -7,6 +7,9 @@ use memchr::memchr;
 /// Field separators, the most common first.
 pub const DELIMITERS: [u8; 8] = *b",;\t|^~:#";
 
+/// Maximum length of a column name that is kept for messages, in bytes.
+const MAX_NAME: usize = 40;
+
 /// Decodes the rows of a table.
 pub trait Table: std::fmt::Debug + Send {
     /// Decodes the next row; the first one is the header if there is one.
@@ -29,6 +32,7 @@ pub fn decoder<T: Table + 'static>(delimiter: u8, table: T) -> Box<dyn Decoder> 
     Box::new(Rest {
         rows: Rows::new(delimiter),
         begun: false,
+        names: Vec::new(),
         table,
     })
 }
@@ -38,6 +42,8 @@ struct Rest<T> {
     rows: Rows,
     /// True after the first row of the table itself.
     begun: bool,
+    /// The fields of the first row, which are the column names if it is a header.
+    names: Vec<String>,
     table: T,
 }
 
@@ -47,13 +53,19 @@ impl<T: Table> Rest<T> {
             let read = match row {
                 Row::Fields if !self.begun && is_preamble(self.rows.get(0)) => continue,
                 Row::Fields if is_blank(&self.rows) => continue,
-                Row::Fields => self.table.row(&self.rows, into),
+                Row::Fields => {
+                    if !self.begun {
+                        self.names = short_fields(&self.rows);
+                    }
+                    self.table.row(&self.rows, into)
+                }
                 Row::Malformed => Err(BadRow::Malformed),
             };
             self.begun = true;
             if let Err(bad) = read {
                 let cut = !self.rows.terminated;
                 let damaged = self.rows.has_zeros();
+                let bad = bad.renamed(|name| spelling(&self.names, name));
                 into.found.bad_row(self.rows.number, bad, cut, damaged);
                 into.found.bad_lines(self.rows.lines_within());
             }
@@ -75,6 +87,21 @@ impl<T: Table> Decoder for Rest<T> {
     fn provisional(&self) -> Option<&FileTally> {
         self.table.provisional()
     }
+}
+
+/// The fields of a row that are short enough for names.
+fn short_fields(rows: &Rows) -> Vec<String> {
+    let fields = rows.fields().map(<[u8]>::trim_ascii);
+    let short = fields.filter(|field| field.len() <= MAX_NAME);
+    short
+        .map(|field| String::from_utf8_lossy(field).into_owned())
+        .collect()
+}
+
+/// The spelling of a column name in the header; names are case-insensitive.
+fn spelling(names: &[String], name: &str) -> Option<String> {
+    let mut names = names.iter();
+    names.find(|own| own.eq_ignore_ascii_case(name)).cloned()
 }
 
 /// True for a line that consists of blanks.

@@ -41,6 +41,21 @@ fn unreadable_rows_are_counted_with_the_first() {
 }
 
 #[test]
+fn an_unreadable_value_is_reported_with_the_column_name_of_the_file() {
+    for (header, name) in [
+        ("timestamp,elapsed,label,success", "timestamp"),
+        (" TimeStamp ,elapsed,label,success", "TimeStamp"),
+        ("timeStamp,elapsed,label,success,threadName", "timeStamp"),
+    ] {
+        let more = if header.ends_with("Name") { ",t" } else { "" };
+        let text = format!("{header}\nabc,1,x,true{more}\n1760000000000,1,x,true{more}\n");
+        let (source, _) = read_as("a.csv", text.as_bytes());
+        let wanted = format!("row 2 cannot be read: its `{name}` is `abc`");
+        assert_eq!(source.problem.unwrap(), wanted);
+    }
+}
+
+#[test]
 fn empty_files_and_headers_alone_are_no_problem() {
     for (name, text, format) in [
         ("a.jtl", "", "jtl-csv"),

@@ -91,7 +91,7 @@ fn no_samples(report: &Report) -> Markup {
         section.empty {
             h2 { "No samples" }
             @if report.sources.is_empty() {
-                p { "The run has no result files, so there are no figures and no charts." }
+                p { "The run has no result files in a known format, so there are no figures and no charts." }
             } @else {
                 p { "The result files of the run contain no samples, so there are no figures and no charts." }
             }

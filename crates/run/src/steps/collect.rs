@@ -3,6 +3,7 @@
 
 use super::{of_group, results, shutdown, status};
 use crate::interruption::{Deadline, StepResult};
+use crate::manifest;
 use crate::run::Run;
 use atq_engine::{EngineError, LogLines, LogQuery, Member, Role, RunContext, Source};
 use atq_retry::{Pauses, retry};
@@ -68,6 +69,7 @@ pub async fn keep_all(run: &mut Run, timeout: Duration) -> Event {
     );
     missing.extend(fetched.missing);
     missing.sort();
+    Box::pin(manifest::record_end(run, &containers)).await;
     let last_lines = failed_masters_lines(run, &containers).await;
     Event::EvidenceKept {
         logs,

@@ -83,6 +83,24 @@ fn a_stop_keeps_the_final_logs_of_the_master_and_then_of_the_workers() {
 }
 
 #[test]
+fn the_manifest_has_the_final_states_of_the_containers() {
+    simulation().run(|director| async move {
+        let state = stopped_while_it_runs(&director, None).await;
+        let name = super::simulation::name("endless");
+        let evidence = &director.orchestrator.shared().evidence;
+        let observed = evidence.observed(&name, &state.run).containers;
+        for worker in &state.workers {
+            let container = &observed[&format!("worker.{}", worker.replica)];
+            assert_eq!(container.state, worker.state);
+            assert_eq!(container.exit_code, worker.exit_code);
+            assert!(container.address.is_some() && container.node.is_some());
+        }
+        assert_eq!(observed.len(), 3, "{observed:?}");
+        assert_ne!(observed["master.1"].state, "running");
+    });
+}
+
+#[test]
 fn a_master_is_killed_after_its_grace_period() {
     simulation().run(|director| async move {
         stopped_while_it_runs(&director, Some(2)).await;

@@ -92,7 +92,7 @@ async fn an_import_is_atomic() {
     assert_eq!(store.import(text.as_bytes()).unwrap(), 2);
     let error = store.import(text.as_bytes()).unwrap_err().to_string();
     assert!(
-        error.starts_with("the store is not empty: it has 2 task(s)"),
+        error.starts_with("the store is not empty: it has 2 tasks"),
         "{error}"
     );
 }

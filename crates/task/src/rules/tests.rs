@@ -61,6 +61,7 @@ fn measured(readings: Vec<Reading>) -> Measured {
     Measured {
         doubts: Vec::new(),
         files: 1,
+        others: OtherFiles::default(),
         of_master: true,
         samples: 1000,
         dates: Some((second(12), second(69))),
@@ -222,7 +223,7 @@ fn every_cause_of_an_invalid_run_has_its_own_reason() {
     the run was stopped after 59.0 s
     the run was ended after 59.0 s by `maxDuration`
     the run failed in step `resolve`: it broke
-    the master ended with exit code 137 (killed: out of memory, or it did not end after SIGTERM), which is not an exit code of the test tool
+    the master ended with exit code 137 (killed: out of memory, or it did not end after SIGTERM)
     there are 1000 samples; `minSamples` requires 1001
     there is no sample: no result file was found in `/atq/results` of the master or a worker
     there is no sample: no result file in `/atq/results` matches `resultFiles`
@@ -301,6 +302,60 @@ fn with_stop_conditions_only_a_run_with_complete_samples_passes() {
 }
 
 #[test]
+fn without_a_result_file_the_other_files_are_counted_and_the_first_ones_named() {
+    let names = |count: usize| {
+        let mut names = FileNames::default();
+        (1..=count).for_each(|number| names.push(&format!("worker.{number}/x.txt")));
+        names
+    };
+    let text = |unrecognised, excluded, patterns: &[&str]| {
+        let others = OtherFiles {
+            unrecognised: names(unrecognised),
+            excluded: names(excluded),
+        };
+        let spec = spec(&[
+            ("/criteria", json!(["p95 < 500ms"])),
+            ("/resultFiles", json!(patterns)),
+        ]);
+        let measured = Measured {
+            others,
+            ..Measured::default()
+        };
+        verdict(&spec, &finished(), &measured).1
+    };
+    let texts = [
+        text(2, 0, &[]),
+        text(1, 0, &[]),
+        text(8, 0, &[]),
+        text(0, 1, &["*.jtl"]),
+        text(0, 2, &["*.jtl"]),
+        text(1, 2, &["*.txt"]),
+        text(2, 0, &["*.txt"]),
+    ];
+    insta::assert_snapshot!(texts.join("\n"), @"
+    there is no sample: 2 files in `/atq/results`, none in a known format: `worker.1/x.txt`, `worker.2/x.txt`
+    there is no sample: 1 file in `/atq/results`, not in a known format: `worker.1/x.txt`
+    there is no sample: 8 files in `/atq/results`, none in a known format: `worker.1/x.txt`, `worker.2/x.txt`, `worker.3/x.txt`, `worker.4/x.txt`, `worker.5/x.txt` and 3 more
+    there is no sample: 1 file in `/atq/results`, which does not match `resultFiles`: `worker.1/x.txt`
+    there is no sample: 2 files in `/atq/results`, none matches `resultFiles`: `worker.1/x.txt`, `worker.2/x.txt`
+    there is no sample: 1 file in `/atq/results` matches `resultFiles`, but is not in a known format: `worker.1/x.txt`
+    there is no sample: 2 files in `/atq/results` match `resultFiles`, none in a known format: `worker.1/x.txt`, `worker.2/x.txt`
+    ");
+}
+
+#[test]
+fn files_of_the_workers_follow_those_of_the_master_and_the_named_ones_stay_few() {
+    let mut names = FileNames::default();
+    (1..=4).for_each(|number| names.push(&format!("master.1/{number}")));
+    names.extend(names.clone());
+    let first = ["1", "2", "3", "4", "1"].map(|name| format!("`master.1/{name}`"));
+    assert_eq!(
+        names.to_string(),
+        format!("{} and 3 more", first.join(", "))
+    );
+}
+
+#[test]
 fn a_criterion_without_a_figure_has_a_reason() {
     let reason = |reading| {
         let judgement = judgement(
@@ -321,6 +376,28 @@ fn a_criterion_without_a_figure_has_a_reason() {
     );
     let no_label = Reading::NoLabel(Vec::new());
     assert_eq!(reason(no_label), Some(NotEvaluated::NoSuchLabel));
+}
+
+#[test]
+fn an_exit_code_of_the_shell_or_docker_has_one_reason_that_names_the_cause() {
+    let reason = |code| {
+        let state = errored(Step::Running, FailureCode::MasterExit, Some(code));
+        verdict(&spec(&[]), &state, &Measured::default())
+    };
+    for (code, cause) in [
+        (125, "set by the container engine, not by the test tool"),
+        (126, "its command cannot be executed"),
+        (127, "its command was not found"),
+        (130, "ended by signal 2"),
+        (143, "ended by SIGTERM"),
+    ] {
+        let text = format!("the master ended with exit code {code} ({cause})");
+        assert_eq!(reason(code), (Verdict::Invalid, text));
+    }
+    for code in [1, 124, 128, 160] {
+        let text = format!("the master ended with exit code {code}");
+        assert_eq!(reason(code), (Verdict::Fail, text));
+    }
 }
 
 #[test]
