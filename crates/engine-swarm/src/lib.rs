@@ -39,6 +39,7 @@ mod registry_problem;
 mod removal;
 mod results;
 mod routes;
+mod run_volumes;
 pub mod self_check;
 mod services;
 mod shared_lists;
@@ -48,6 +49,7 @@ mod start;
 mod subnets;
 mod usage;
 mod volume_index;
+mod volume_removal;
 
 pub use crate::core::{Bounds, SwarmSettings};
 pub use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, LogStream, Machine};

@@ -2,7 +2,9 @@
 
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
-use crate::port::{Container, CpuUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask};
+use crate::port::{
+    Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask,
+};
 use async_trait::async_trait;
 use atq_engine::observer::{CANCELLED, OK};
 use atq_engine::{EngineObserver, ImageDigests, JoinTokens, LogLine, LogQuery};
@@ -163,7 +165,7 @@ impl Swarm for ObservedCalls {
             .await
     }
 
-    async fn stats(&self, container_id: &str) -> Result<CpuUsage, SwarmError> {
+    async fn stats(&self, container_id: &str) -> Result<ContainerUsage, SwarmError> {
         self.observed("stats", self.swarm.stats(container_id)).await
     }
 

@@ -16,6 +16,7 @@
 //!
 //! let order = Order::Remove(Remove {
 //!     volumes: vec!["atq-bundle-1".to_owned()],
+//!     ..Remove::default()
 //! });
 //! assert_eq!(order.work().as_str(), "remove");
 //! assert_eq!(order.to_json(), r#"{"volumes":["atq-bundle-1"]}"#);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// Environment variables of a carrier.
 pub mod variable {
@@ -173,10 +174,14 @@ impl Split {
 }
 
 /// Removes volumes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remove {
     /// Names of the volumes.
     pub volumes: Vec<String>,
+    /// Further volumes: for each of these sets, those that carry all of its labels. A set has at least one label. Empty in
+    /// orders of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<BTreeMap<String, String>>,
 }
 
 /// Uploads results to the Director.
@@ -269,6 +274,7 @@ mod tests {
             }),
             Order::Remove(Remove {
                 volumes: vec!["atq-bundle-1".to_owned()],
+                labels: vec![[("com.atq.run".to_owned(), "a1b2c3".to_owned())].into()],
             }),
             Order::Collect(Collect {
                 url: url.clone(),
@@ -321,6 +327,7 @@ mod tests {
             let order = Order::from_json(work, text).unwrap();
             assert!(!order.to_json().contains("certificate"));
             assert!(!order.to_json().contains("roles"));
+            assert!(!order.to_json().contains("labels"));
         }
     }
 
