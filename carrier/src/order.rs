@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use atq_bundle_archive::{BundleId, relative_path};
-use atq_node_protocol::order::{Collect, Fetch, Kill, Order, Remove, Split, Watch, Work, variable};
+use atq_node_protocol::order::{
+    Collect, Fetch, Kill, Order, Remove, Split, Tail, Watch, Work, variable,
+};
 
 use crate::docker::{RUN_LABEL, TASK_LABEL};
 use crate::problem::Problem;
@@ -31,6 +33,10 @@ pub fn read(work: Work, text: &str) -> Result<Order, Problem> {
             containers.try_for_each(|one| check_name(&one.id).and(check_name(&one.source)))?;
         }
         Order::Watch(Watch { run, .. }) | Order::Kill(Kill { run, .. }) => check_name(run)?,
+        Order::Tail(Tail { run, sources, .. }) => {
+            check_name(run)?;
+            sources.iter().try_for_each(|source| check_name(source))?;
+        }
     }
     Ok(order)
 }

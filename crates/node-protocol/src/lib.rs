@@ -3,6 +3,7 @@
 //! - [`order`]: [`Order`](order::Order), the order for a carrier, in its command line and environment;
 //! - [`outcome`]: [`CarrierOutcome`](outcome::CarrierOutcome), the final report of a carrier on stdout;
 //! - [`load`]: [`Load`](load::Load), resource usage of a node, posted by a carrier to the Director;
+//! - [`tail`]: bytes that containers append to their result files, posted by a carrier to the Director;
 //! - [`probe`]: [`ProbeOrder`](probe::ProbeOrder), readiness probes of workers, sent by the Director to the sidecar in the
 //!   task's network;
 //! - [`stats`]: [`ContainerStats`](stats::ContainerStats), Docker's statistics of a container, from which both compute the same
@@ -29,3 +30,4 @@ pub mod order;
 pub mod outcome;
 pub mod probe;
 pub mod stats;
+pub mod tail;
