@@ -9,7 +9,7 @@
 //! A file stays open while it is followed: nobody else gets its inode, and what was written before it was deleted is still
 //! sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -27,8 +27,12 @@ const MAX_PATHS: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Streams {
     all: Vec<Stream>,
+    /// Files of which the Director accepts no more bytes. They are closed, and need no place among the followed ones.
+    ignored: BTreeSet<Found>,
     /// The last generation of each path.
     generations: HashMap<String, u64>,
+    /// Whether files wait for a place.
+    is_full: bool,
     /// The reason why some bytes are not followed.
     problem: Option<String>,
 }
@@ -51,8 +55,6 @@ struct Stream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Followed,
-    /// The Director accepts no more bytes.
-    Ignored,
     /// Another file has its path, and was begun.
     Replaced,
 }
@@ -95,12 +97,16 @@ impl Streams {
         mut open: impl FnMut(&Found) -> io::Result<Option<File>>,
     ) {
         self.look_at_open_files();
+        self.is_full = false;
+        self.ignored
+            .retain(|found| listing.files.binary_search(found).is_ok());
         for found in &listing.files {
-            if self.all.iter().any(|stream| stream.id == found.id) {
+            let is_known = self.all.iter().any(|stream| stream.id == found.id);
+            if is_known || self.ignored.contains(found) {
                 continue;
             }
             if self.all.len() >= MAX_FILES.min(budget) {
-                self.note("there are too many files; the others are not followed".to_owned());
+                self.is_full = true;
                 break;
             }
             match open(found) {
@@ -199,7 +205,10 @@ impl Streams {
 
     /// The reason why some bytes are not followed.
     pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+        let is_full = "there are too many files; some are not followed";
+        self.problem
+            .as_deref()
+            .or_else(|| self.is_full.then_some(is_full))
     }
 
     /// The files of which something is to be sent now.
@@ -261,9 +270,11 @@ impl Streams {
         match outcome {
             Outcome::Accepted => self.accepted(piece),
             Outcome::Ignored => {
-                if let Some(stream) = self.find(piece.id) {
-                    stream.phase = Phase::Ignored;
-                }
+                self.all.retain(|stream| stream.id != piece.id);
+                self.ignored.insert(Found {
+                    path: piece.path.clone(),
+                    id: piece.id,
+                });
             }
             Outcome::NotStored => return false,
             Outcome::ResumeAt { generation, bytes } => {

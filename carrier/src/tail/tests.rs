@@ -307,11 +307,43 @@ fn an_ignored_file_is_never_read_again() {
         parts: vec![Outcome::Ignored],
     };
     assert!(fixture.follower.apply(&body, &ignored));
-    fixture.append("binary", "y");
+    assert_eq!(fixture.open_files(), 0);
+    for _ in 0..3 {
+        fixture.append("binary", "y");
+        fixture.follower.look();
+        let body = fixture.follower.next_body();
+        assert!(body.is_idle());
+        assert_eq!(body.header.up_to_date.len(), 2);
+    }
+    // Whatever has its inode next is another file.
+    fs::remove_file(fixture.path("binary")).unwrap();
+    fixture.append("results", "1");
+    fixture.follow();
+    assert_eq!(fixture.sink.of("results"), ["1"]);
+}
+
+#[test]
+fn ignored_files_leave_their_places_to_others() {
+    let mut fixture = Fixture::new();
+    for number in 0..2 * streams::MAX_FILES {
+        fixture.append(&format!("{number:04}.png"), "x");
+    }
+    fixture.append("results", "1");
+    for _ in 0..10 {
+        fixture.follower.look();
+        let body = fixture.follower.next_body();
+        let outcome = |part: &Part| match part.path.as_str() {
+            "results" => Outcome::Accepted,
+            _ => Outcome::Ignored,
+        };
+        let answer = Answer {
+            parts: body.header.parts.iter().map(outcome).collect(),
+        };
+        fixture.follower.apply(&body, &answer);
+    }
+    assert_eq!(fixture.open_files(), 1);
     fixture.follower.look();
-    let body = fixture.follower.next_body();
-    assert!(body.is_idle());
-    assert_eq!(body.header.up_to_date.len(), 2);
+    assert!(fixture.follower.next_body().is_idle());
 }
 
 #[test]

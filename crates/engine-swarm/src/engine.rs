@@ -14,14 +14,14 @@ use crate::sidecar_poller::SidecarPoller;
 use crate::subnets::Subnets;
 use crate::volume_index::VolumeIndex;
 use crate::{
-    bundle_volumes, check, delivery, hints, image_reason, kill, members, network, node_url, owned,
-    removal, results, routes, sidecar, start, usage,
+    bundle_volumes, check, delivery, follow, hints, image_reason, kill, members, network, node_url,
+    owned, removal, results, routes, sidecar, start, usage,
 };
 use async_trait::async_trait;
 use atq_engine::{
     Bundles, Deadline, Engine, EngineError, Facts, Fetched, ImageDigests, JoinTokens, LogLines,
-    LogQuery, Member, Node, Owned, Part, Resolver, ResourceGuard, ResultsReceiver, RunContext,
-    Status, StepError, StepResult, Targets, UsageSink, UsageWatch,
+    LogQuery, Member, Node, Owned, Part, Resolver, ResourceGuard, ResultsFollow, ResultsReceiver,
+    ResultsSink, RunContext, Status, StepError, StepResult, Targets, UsageSink, UsageWatch,
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
@@ -216,6 +216,15 @@ impl Engine for SwarmEngine {
         receiver: Arc<dyn ResultsReceiver>,
     ) -> Result<Fetched, EngineError> {
         Ok(results::pass_to(&self.0, run, wanted, receiver).await?)
+    }
+
+    fn follow_results(
+        &self,
+        run: Facts<'_>,
+        members: Vec<Member>,
+        sink: Arc<dyn ResultsSink>,
+    ) -> Box<dyn ResultsFollow> {
+        follow::follow(&self.0, run, members, sink)
     }
 
     fn watch(

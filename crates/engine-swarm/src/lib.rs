@@ -21,6 +21,7 @@ mod engine;
 mod error;
 #[cfg(any(test, feature = "model"))]
 pub mod fake;
+mod follow;
 mod hints;
 mod image_reason;
 mod kill;

@@ -61,19 +61,23 @@ async fn remove_all(core: &Arc<Core>, runs: Runs<'_>, labels: &Labels) -> Vec<St
     let swarm = &*core.swarm;
     let mut places = Places::find(core, runs, labels).await;
     let mut problems = remove_services(swarm, labels).await;
+    let mut unknown = None;
     match wait_for_containers(swarm, labels, |tasks| places.see(tasks)).await {
         // The grace period may be longer than the timeout. The next attempt removes the rest.
         Err(problem) => problems.push(problem),
         Ok(elsewhere) => {
             let networks = remove_networks(swarm, labels, elsewhere);
             let here = remove_volumes(swarm, labels);
-            let (networks, volumes, ()) = tokio::join!(networks, here, places.remove(core));
+            let (networks, volumes, elsewhere) = tokio::join!(networks, here, places.remove(core));
             problems.extend(networks);
             problems.extend(volumes);
+            unknown = elsewhere.err();
         }
     }
     tokio::time::sleep(LATE_CREATION.saturating_sub(started.elapsed())).await;
-    leftovers(swarm, labels, problems).await
+    let mut left = leftovers(swarm, labels, problems).await;
+    left.extend(unknown);
+    left
 }
 
 async fn remove_services(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {

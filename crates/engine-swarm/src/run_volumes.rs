@@ -226,22 +226,23 @@ impl Places {
             .extend(placed.filter_map(|task| task.node_id.clone()));
     }
 
-    /// Removes the volumes on nodes other than the manager's, after the containers are gone. What is left stays in the index,
-    /// and the removal is retried in the background.
-    pub async fn remove(self, core: &Arc<Core>) {
-        match self.try_remove(core).await {
-            Ok(problems) if problems.is_empty() => return,
-            Ok(problems) => {
-                tracing::warn!(left = %problems.join("; "), labels = ?self.labels, "result volumes are left on nodes; the removal is retried");
-            }
-            Err(error) => {
-                tracing::warn!(%error, labels = ?self.labels, "result volumes may be left on nodes; the removal is retried");
-            }
+    /// Removes the volumes on nodes other than the manager's, after the containers are gone. What is left on a node stays in
+    /// the index, and the removal is retried in the background.
+    ///
+    /// # Errors
+    /// When it is not known what is left.
+    pub async fn remove(self, core: &Arc<Core>) -> Result<(), String> {
+        let removed = self.try_remove(core).await;
+        let problems = removed.map_err(|error| format!("volumes on other nodes: {error}"))?;
+        if !problems.is_empty() {
+            let task = &self.owner.0;
+            tracing::warn!(task, left = %problems.join("; "), "result volumes are left on nodes; the removal is retried");
+            sweep_in_background(core);
         }
-        sweep_in_background(core);
+        Ok(())
     }
 
-    /// Returns the problems.
+    /// Returns the problems of nodes.
     async fn try_remove(&self, core: &Core) -> io::Result<Vec<String>> {
         let entries = core.run_volumes.entries(&self.keys).await?;
         if entries.is_empty() && self.seen.is_empty() {

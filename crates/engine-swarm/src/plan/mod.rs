@@ -42,6 +42,10 @@ pub const LABEL_PLACE: &str = "com.atq.place";
 /// start.
 pub(crate) const NO_TASK: &str = "removal";
 
+/// Label of a service of carriers with the digest of its order. A restarted Director finds the service again if it would create
+/// the same one.
+pub(crate) const LABEL_ORDER: &str = "com.atq.order";
+
 /// Mount point of a bundle in a container (thesis, Appendix A).
 pub const BUNDLE_TARGET: &str = "/atq/data";
 /// Directory for results in workers and masters.

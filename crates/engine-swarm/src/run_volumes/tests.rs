@@ -75,8 +75,9 @@ impl Fixture {
         let (inside, seen) = (fake.clone(), Arc::clone(&removals));
         fake.on_call(move |_, call| {
             if call.method == "create_service" && call.object.starts_with("atq-removal-") {
-                let plans = inside.plans();
-                seen.lock().push(plans.last().unwrap().constraints.clone());
+                let plans = inside.plans().into_iter();
+                let created = plans.filter(|plan| plan.name == call.object);
+                seen.lock().extend(created.map(|plan| plan.constraints));
             }
         });
         let spec = spec(&[
@@ -320,6 +321,38 @@ async fn a_node_on_which_the_carrier_fails_stays_in_the_index() {
     fixture.release(&engine).await;
     assert_eq!(fixture.volumes(), [0, 1, 0]);
     assert_eq!(fixture.indexed(&engine).await, ["node-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_volume_is_left_whichever_call_of_docker_fails() {
+    let unavailable = || SwarmError::Unavailable {
+        host: "unix:///fake.sock".to_owned(),
+        reason: "connection refused".to_owned(),
+    };
+    for is_answer_lost in [false, true] {
+        for call in 1.. {
+            let mut fixture = Fixture::new(&[]).await;
+            let engine = fixture.engine();
+            fixture.start(&engine).await;
+            let number = fixture.fake.calls().len() + call;
+            match is_answer_lost {
+                true => fixture.fake.lose_answer_at(number, unavailable()),
+                false => fixture.fake.fail_at(number, unavailable()),
+            }
+            while !engine.release(fixture.run.facts()).await.is_empty() {
+                sleep(Duration::from_secs(4)).await;
+            }
+            let is_last = fixture.fake.calls().len() < number;
+            sleep(2 * SWEEP_INTERVAL).await;
+            assert_eq!(fixture.volumes(), [0, 0, 0], "call {call}");
+            assert_eq!(fixture.indexed(&engine).await, [] as [&str; 0], "{call}");
+            assert_eq!(fixture.fake.leftovers().services, 0, "call {call}");
+            if is_last {
+                assert!(call > 20, "{call} calls");
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
