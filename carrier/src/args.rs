@@ -8,7 +8,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// Performs one job for the Director on this node and reports the outcome as one line of JSON on stdout.
 ///
-/// Exit codes: 0 on success, 1 on failure, 143 after SIGTERM (`watch` runs until SIGTERM and exits with 0).
+/// Exit codes: 0 on success, 1 on failure, 143 after SIGTERM (`watch` and `tail` run until SIGTERM and exit with 0).
 #[derive(Debug, Parser)]
 #[command(name = "atq-carrier", version)]
 pub struct Args {
@@ -65,6 +65,15 @@ pub struct Args {
     )]
     pub parts_dir: PathBuf,
 
+    /// Directory with the mount points of the volumes with results, one per container, named like it
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ATQ_CARRIER_RESULTS_DIR",
+        default_value = "/results"
+    )]
+    pub results_dir: PathBuf,
+
     /// Docker socket of this node
     #[arg(
         long,
@@ -102,5 +111,8 @@ fn help(work: Work) -> &'static str {
             "Report resource usage of this node and its containers to the Director, until SIGTERM"
         }
         Work::Kill => "Kill the containers of a run",
+        Work::Tail => {
+            "Send the bytes that containers append to their result files to the Director, until SIGTERM"
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Client for the Docker API on this node, over its socket, with the calls that a carrier needs.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
@@ -24,7 +25,9 @@ use crate::problem::{Problem, reason};
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const BUFFER: usize = 256 * 1024;
 
-/// Label with the run of a container.
+/// Label with the task of a container or volume.
+pub const TASK_LABEL: &str = "com.atq.task";
+/// Label with the run of a container or volume.
 pub const RUN_LABEL: &str = "com.atq.run";
 /// Label with the role of a container.
 pub const ROLE_LABEL: &str = "com.atq.role";
@@ -54,6 +57,19 @@ pub struct ContainerSummary {
     /// Container labels.
     #[serde(rename = "Labels", default)]
     pub labels: std::collections::HashMap<String, String>,
+}
+
+/// Docker's list of volumes; `null` when there are none.
+#[derive(Deserialize)]
+struct VolumeList {
+    #[serde(rename = "Volumes")]
+    volumes: Option<Vec<Volume>>,
+}
+
+#[derive(Deserialize)]
+struct Volume {
+    #[serde(rename = "Name")]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +108,20 @@ impl Docker {
             409 => Ok(VolumeRemoval::InUse(error_message(response))),
             _ => Err(refused(&format!("remove the volume `{name}`"), response)),
         }
+    }
+
+    /// The names of the volumes that carry all of these labels.
+    ///
+    /// # Errors
+    /// When Docker does not respond, or refuses.
+    pub fn volumes(&self, labels: &BTreeMap<String, String>) -> Result<Vec<String>, Problem> {
+        let labels = labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let labels: Vec<String> = labels.collect();
+        let filters = encode_query(&serde_json::json!({ "label": labels }).to_string());
+        let path = format!("volumes?filters={filters}");
+        let list: VolumeList = self.json(&path, "list volumes")?;
+        let volumes = list.volumes.unwrap_or_default().into_iter();
+        Ok(volumes.map(|volume| volume.name).collect())
     }
 
     /// The content of a container at `path`, as a tar; `None` when the node has no such container, or the path does not exist.

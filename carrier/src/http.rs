@@ -24,6 +24,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Timeout of a clock request.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const BUFFER: usize = 256 * 1024;
+/// Maximum length of an answer to [`Director::exchange`].
+const MAX_ANSWER: u64 = 1 << 16;
 /// Maximum length of an error response in a message.
 const MAX_ERROR_TEXT: u64 = 300;
 
@@ -157,6 +159,34 @@ impl Director {
                 .header("Content-Type", "application/json")
                 .send(json)
         })
+    }
+
+    /// Sends bytes with a timeout of its own. Returns the status and the body of the answer, whatever the status is.
+    ///
+    /// # Errors
+    /// When there is no complete answer.
+    pub fn exchange(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        timeout: Duration,
+    ) -> Result<(u16, Vec<u8>), Problem> {
+        let request = self.agent.post(format!("{}/carrier/{path}", self.url));
+        let request = self.authorized(request, timeout);
+        let sent = request
+            .header("Content-Type", "application/octet-stream")
+            .send(bytes);
+        let response = sent.map_err(|error| self.unreachable(&error))?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        let mut reader = response.into_body().into_reader().take(MAX_ANSWER);
+        reader.read_to_end(&mut body).map_err(|error| {
+            let (url, why) = (&self.url, reason(&error));
+            Problem::temporary(format!(
+                "the answer of the Director at `{url}` is cut off: {why}"
+            ))
+        })?;
+        Ok((status, body))
     }
 
     /// Measures the clock offset. Sends two requests, because the first one includes the connection setup.

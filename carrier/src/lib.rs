@@ -1,8 +1,8 @@
 //! The carrier: a short-lived program that performs one job on one node for the Director.
 //!
 //! The Director starts it as a service on the nodes, on Docker's `host` network, with an order in the environment. There are
-//! five kinds of work: [`fetch`] downloads a bundle into a volume, [`remove`] removes volumes, [`collect`] uploads results to the
-//! Director, [`watch`] reports CPU usage, [`kill`] kills containers. The last line on stdout is a
+//! six kinds of work: [`fetch`] downloads a bundle into a volume, [`remove`] removes volumes, [`collect`] uploads results to the
+//! Director, [`watch`] reports CPU usage, [`kill`] kills containers, [`tail`] sends results as they grow. The last line on stdout is a
 //! [`CarrierOutcome`](atq_node_protocol::outcome) as JSON.
 //!
 //! The carrier has no asynchronous code: it performs its work in sequence, and its image stays small. It must not depend on
@@ -21,6 +21,7 @@ pub mod problem;
 pub mod remove;
 pub mod report;
 pub mod split;
+pub mod tail;
 pub mod volume;
 pub mod watch;
 
@@ -45,5 +46,6 @@ pub fn run(args: &Args) -> Result<CarrierOutcome, Problem> {
         Order::Collect(order) => collect::run(args, &order, within(order.seconds)),
         Order::Watch(order) => watch::run(args, &order),
         Order::Kill(order) => kill::run(&docker(), &order),
+        Order::Tail(order) => tail::run(args, &order),
     }
 }

@@ -45,7 +45,7 @@ fn handle_signals(work: Work, reporter: Arc<Reporter>) -> Result<(), Problem> {
         let Some(signal) = signals.forever().next() else {
             return;
         };
-        if work == Work::Watch {
+        if matches!(work, Work::Watch | Work::Tail) {
             reporter.report(&Ok(CarrierOutcome::default()));
             exit(0);
         }

@@ -1,8 +1,13 @@
 //! Parsing and validating the Director's order. Names in it become parts of paths.
 
-use atq_bundle_archive::{BundleId, relative_path};
-use atq_node_protocol::order::{Collect, Fetch, Kill, Order, Remove, Split, Watch, Work, variable};
+use std::collections::BTreeMap;
 
+use atq_bundle_archive::{BundleId, relative_path};
+use atq_node_protocol::order::{
+    Collect, Fetch, Kill, Order, Remove, Split, Tail, Watch, Work, variable,
+};
+
+use crate::docker::{RUN_LABEL, TASK_LABEL};
 use crate::problem::Problem;
 
 /// Reads the order for `work`.
@@ -16,8 +21,9 @@ pub fn read(work: Work, text: &str) -> Result<Order, Problem> {
             bundle(order)?;
             order.split.as_ref().map_or(Ok(()), check_split)?;
         }
-        Order::Remove(Remove { volumes }) => {
-            volumes.iter().try_for_each(|name| check_name(name))?
+        Order::Remove(Remove { volumes, labels }) => {
+            volumes.iter().try_for_each(|name| check_name(name))?;
+            labels.iter().try_for_each(check_labels)?;
         }
         Order::Collect(Collect {
             run, containers, ..
@@ -27,6 +33,10 @@ pub fn read(work: Work, text: &str) -> Result<Order, Problem> {
             containers.try_for_each(|one| check_name(&one.id).and(check_name(&one.source)))?;
         }
         Order::Watch(Watch { run, .. }) | Order::Kill(Kill { run, .. }) => check_name(run)?,
+        Order::Tail(Tail { run, sources, .. }) => {
+            check_name(run)?;
+            sources.iter().try_for_each(|source| check_name(source))?;
+        }
     }
     Ok(order)
 }
@@ -62,6 +72,17 @@ fn check_split(split: &Split) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// The volumes of all runs and of the user carry every label of an empty set.
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Problem> {
+    if labels.contains_key(RUN_LABEL) || labels.contains_key(TASK_LABEL) {
+        return Ok(());
+    }
+    let text = format!(
+        "`labels` in the order has neither `{RUN_LABEL}` nor `{TASK_LABEL}`, expected those of volumes of runs"
+    );
+    Err(Problem::permanent(text))
 }
 
 /// Names become parts of request paths.

@@ -1,5 +1,6 @@
 //! Removing volumes on this node.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow::{Break, Continue};
 use std::time::{Duration, Instant};
 
@@ -20,15 +21,26 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Names the volumes that could not be removed, with the reasons.
 pub fn run(docker: &Docker, order: &Remove) -> Result<CarrierOutcome, Problem> {
     let until = Instant::now() + RETRY_FOR;
-    let mut left: Vec<&str> = order.volumes.iter().map(String::as_str).collect();
+    let mut all: BTreeSet<String> = order.volumes.iter().cloned().collect();
+    let mut left = all.clone();
     let ended = poll_until(until, POLL_INTERVAL, || {
-        let reasons = remove_once(docker, &mut left);
-        if left.is_empty() {
+        let mut reasons = Vec::new();
+        for labels in &order.labels {
+            match docker.volumes(labels) {
+                Ok(found) => left.extend(found),
+                Err(problem) => reasons.push(problem),
+            }
+        }
+        all.extend(left.iter().cloned());
+        reasons.extend(remove_once(docker, &mut left));
+        if reasons.is_empty() {
             return Break(Ok(CarrierOutcome::default()));
         }
         let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        let (failed, all) = (left.len(), order.volumes.len());
-        let text = format!("{failed} of {all} volumes not removed: ") + &texts.join("; ");
+        let text = match (left.len(), all.len()) {
+            (0, _) => texts.join("; "),
+            (failed, all) => format!("{failed} of {all} volumes not removed: ") + &texts.join("; "),
+        };
         match reasons.iter().any(Problem::is_temporary) {
             true => Continue(Problem::permanent(text)),
             false => Break(Err(Problem::permanent(text))),
@@ -38,7 +50,7 @@ pub fn run(docker: &Docker, order: &Remove) -> Result<CarrierOutcome, Problem> {
 }
 
 /// Tries to remove each volume once; keeps the others in `left` and returns the reasons.
-fn remove_once(docker: &Docker, left: &mut Vec<&str>) -> Vec<Problem> {
+fn remove_once(docker: &Docker, left: &mut BTreeSet<String>) -> Vec<Problem> {
     let mut reasons = Vec::new();
     left.retain(|name| match docker.remove_volume(name) {
         Ok(VolumeRemoval::Gone) => false,

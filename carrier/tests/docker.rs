@@ -63,6 +63,66 @@ fn a_volume_that_cannot_be_removed_is_named() {
 }
 
 #[test]
+fn volumes_are_found_by_their_labels_until_none_is_left() {
+    let (fixture, lists) = (Fixture::new(), AtomicUsize::new(0));
+    let docker = Server::unix(&socket(&fixture), move |request| {
+        if !request.line.starts_with("GET /volumes?") {
+            return Reply::Full(204, Vec::new());
+        }
+        let volumes = match lists.fetch_add(1, Ordering::SeqCst) {
+            0 => json!([{ "Name": "results-1" }, { "Name": "results-2" }]),
+            _ => Value::Null,
+        };
+        Reply::Full(200, json!({ "Volumes": volumes }).to_string().into_bytes())
+    });
+    let labels = |run: &str| json!({ "com.atq.run": run, "com.atq.director": "d" });
+    let order = json!({ "volumes": [], "labels": [labels("r1"), labels("r2")] });
+    fixture.run("remove", &order).assert_done();
+    let removed = docker.requests("DELETE").into_iter().map(|one| one.line);
+    assert_eq!(
+        removed.collect::<Vec<_>>(),
+        ["DELETE /volumes/results-1", "DELETE /volumes/results-2"]
+    );
+    let lists = docker.requests("GET");
+    assert_eq!(lists.len(), 2);
+    assert!(lists[0].line.contains("com.atq.director%3Dd"));
+    assert!(lists[1].line.contains("com.atq.run%3Dr2"));
+}
+
+#[test]
+fn a_labelled_volume_that_stays_in_use_is_retried() {
+    let (fixture, tries) = (Fixture::new(), AtomicUsize::new(0));
+    let docker = Server::unix(&socket(&fixture), move |request| {
+        match request.line.starts_with("GET") {
+            true => Reply::Full(200, br#"{"Volumes":[{"Name":"busy"}]}"#.to_vec()),
+            false if tries.fetch_add(1, Ordering::SeqCst) == 0 => {
+                Reply::Full(409, b"{\"message\":\"volume is in use - [c1]\"}".to_vec())
+            }
+            false => Reply::Full(204, Vec::new()),
+        }
+    });
+    let order = json!({ "volumes": [], "labels": [{ "com.atq.run": "r1" }] });
+    fixture.run("remove", &order).assert_done();
+    assert_eq!(docker.requests("DELETE /volumes/busy").len(), 2);
+}
+
+#[test]
+fn labels_that_would_match_volumes_of_others_are_refused() {
+    let fixture = Fixture::new();
+    let docker = Server::unix(&socket(&fixture), |_| Reply::Full(204, Vec::new()));
+    for labels in [json!({}), json!({ "com.atq.director": "d" })] {
+        let ended = fixture.run("remove", &json!({ "volumes": [], "labels": [labels] }));
+        assert!(
+            ended
+                .problem()
+                .starts_with("`labels` in the order has neither"),
+            "{ended:?}"
+        );
+    }
+    assert!(docker.requests("").is_empty());
+}
+
+#[test]
 fn containers_of_the_run_are_killed_until_none_is_running() {
     let (fixture, calls) = (Fixture::new(), AtomicUsize::new(0));
     let container = |id: &str, role: &str| json!({"Id": id, "Labels": {"com.atq.role": role}});

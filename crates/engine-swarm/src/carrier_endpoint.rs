@@ -1,6 +1,7 @@
 //! The endpoint for carriers: authorization, and routing of uploads. State is kept in memory only: after a restart
 //! the run registers again.
 
+pub(crate) use self::tail::{FollowedRun, TailTurn};
 use crate::node_auth::NodeAuth;
 use crate::plan::Errand;
 use atq_engine::{
@@ -12,6 +13,8 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use thiserror::Error;
+
+mod tail;
 
 /// Longest stored reason of a carrier, in characters.
 const MAX_REASON: usize = 300;
@@ -42,6 +45,15 @@ pub enum RequestError {
     /// The resource usage of the run is not sampled, or not any more.
     #[error("the CPU usage of this run is not expected")]
     NotWatched,
+    /// The result files of the run are not followed, or not any more.
+    #[error("the result files of this run are not followed")]
+    NotFollowed,
+    /// The carrier has sent another request of this kind meanwhile.
+    #[error("a later request of the node `{0}` has replaced this one")]
+    Replaced(String),
+    /// The body cannot be read.
+    #[error("the body is invalid: {0}")]
+    Invalid(String),
     /// The limits of the run were reached. Data received before is kept.
     #[error("{0}")]
     TooLarge(String),
@@ -172,6 +184,7 @@ struct ExpectedResults {
 pub(crate) struct IngestRegistry {
     receivers: Mutex<HashMap<String, ExpectedResults>>,
     watched: Mutex<HashMap<String, Arc<WatchedRun>>>,
+    followed: Mutex<HashMap<String, Arc<FollowedRun>>>,
 }
 
 impl IngestRegistry {
@@ -202,6 +215,19 @@ impl IngestRegistry {
     /// Removes the registration of [`IngestRegistry::watch`].
     pub(crate) fn unwatch(&self, run: &str) {
         self.watched.lock().remove(run);
+    }
+
+    /// Registers a run whose result files are followed. It replaces an earlier registration.
+    pub(crate) fn follow(&self, run: &str, followed: Arc<FollowedRun>) {
+        self.followed.lock().insert(run.to_owned(), followed);
+    }
+
+    /// Removes this registration of [`IngestRegistry::follow`], unless it was replaced.
+    pub(crate) fn unfollow(&self, run: &str, followed: &Arc<FollowedRun>) {
+        let mut all = self.followed.lock();
+        if all.get(run).is_some_and(|own| Arc::ptr_eq(own, followed)) {
+            all.remove(run);
+        }
     }
 }
 
@@ -304,6 +330,25 @@ impl CarrierEndpoint {
             true => Ok((receiver, parsed)),
             false => Err(closed()),
         }
+    }
+
+    /// Begins a request with appended bytes of result files. An earlier request of the node that is not complete is
+    /// abandoned.
+    ///
+    /// # Errors
+    /// [`RequestError`] when the carrier may not send them, or they are not expected.
+    pub(crate) fn tail_turn(
+        &self,
+        run: &str,
+        token: &str,
+        node: &str,
+    ) -> Result<TailTurn, RequestError> {
+        let errand = Errand::Tail { node };
+        if !self.node_auth.is_authorized(run, token, errand) {
+            return Err(RequestError::Unauthorized);
+        }
+        let followed = self.ingest.followed.lock().get(run).cloned();
+        followed.ok_or(RequestError::NotFollowed)?.begin(node)
     }
 
     /// Whether a carrier may report the resource usage of a run.

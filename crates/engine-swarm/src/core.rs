@@ -8,6 +8,7 @@ use crate::node_door::NodeDoor;
 use crate::node_url::AdvertisedUrl;
 use crate::plan::{LABEL_DIRECTOR, LABEL_RUN, Labels, RunPlan, labels_of};
 use crate::port::Swarm;
+use crate::run_volumes::RunVolumes;
 use crate::self_check::SelfCheck;
 use crate::subnets::Subnets;
 use crate::volume_index::VolumeIndex;
@@ -64,7 +65,10 @@ pub struct Core {
     pub(crate) bundles: Arc<dyn Bundles>,
     pub(crate) node_auth: Arc<NodeAuth>,
     pub(crate) ingest: Arc<IngestRegistry>,
+    /// The volumes of bundles.
     pub(crate) volume_index: VolumeIndex,
+    /// The result volumes of runs.
+    pub(crate) run_volumes: RunVolumes,
     pub(crate) subnets: Subnets,
 }
 

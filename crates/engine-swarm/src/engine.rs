@@ -6,21 +6,22 @@ use crate::discovery::Discovery;
 use crate::error::SwarmError;
 use crate::node_auth::{NodeAuth, RunAuthGuard};
 use crate::node_door::NodeDoor;
-use crate::plan::{LABEL_RUN, LABEL_TASK};
+use crate::plan::LABEL_TASK;
 use crate::port::Swarm;
+use crate::run_volumes::{self, RunVolumes};
 use crate::self_check::SelfCheck;
 use crate::sidecar_poller::SidecarPoller;
 use crate::subnets::Subnets;
 use crate::volume_index::VolumeIndex;
 use crate::{
-    bundle_volumes, check, delivery, hints, image_reason, kill, members, network, node_url, owned,
-    removal, results, routes, sidecar, start, usage,
+    bundle_volumes, check, delivery, follow, hints, image_reason, kill, members, network, node_url,
+    owned, removal, results, routes, sidecar, start, usage,
 };
 use async_trait::async_trait;
 use atq_engine::{
     Bundles, Deadline, Engine, EngineError, Facts, Fetched, ImageDigests, JoinTokens, LogLines,
-    LogQuery, Member, Node, Owned, Part, Resolver, ResourceGuard, ResultsReceiver, RunContext,
-    Status, StepError, StepResult, Targets, UsageSink, UsageWatch,
+    LogQuery, Member, Node, Owned, Part, Resolver, ResourceGuard, ResultsFollow, ResultsReceiver,
+    ResultsSink, RunContext, Status, StepError, StepResult, Targets, UsageSink, UsageWatch,
 };
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
@@ -48,7 +49,7 @@ pub struct Ports {
 pub struct SwarmEngine(Arc<Core>);
 
 impl SwarmEngine {
-    /// An engine that stores its index of bundle volumes below `datadir`. Does not access the disk.
+    /// An engine that stores its indexes of volumes below `datadir`. Does not access the disk.
     pub fn new(settings: SwarmSettings, ports: Ports, datadir: &Path) -> Self {
         Self(Arc::new(Core {
             settings,
@@ -59,7 +60,8 @@ impl SwarmEngine {
             bundles: ports.bundles,
             node_auth: Arc::new(NodeAuth::default()),
             ingest: Arc::default(),
-            volume_index: VolumeIndex::new(datadir),
+            volume_index: VolumeIndex::of_bundles(datadir),
+            run_volumes: RunVolumes::new(datadir),
             subnets: Subnets::default(),
         }))
     }
@@ -73,6 +75,12 @@ impl SwarmEngine {
             bundles,
             &self.0.settings.director_id,
         )
+    }
+
+    /// The shared state.
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0
     }
 
     /// The endpoint behind [`SwarmEngine::router`].
@@ -117,6 +125,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn reconnect(&self) {
+        run_volumes::sweep_in_background(&self.0);
         node_url::reopen(&self.0).await;
     }
 
@@ -209,6 +218,15 @@ impl Engine for SwarmEngine {
         Ok(results::pass_to(&self.0, run, wanted, receiver).await?)
     }
 
+    fn follow_results(
+        &self,
+        run: Facts<'_>,
+        members: Vec<Member>,
+        sink: Arc<dyn ResultsSink>,
+    ) -> Box<dyn ResultsFollow> {
+        follow::follow(&self.0, run, members, sink)
+    }
+
     fn watch(
         &self,
         run: Facts<'_>,
@@ -235,12 +253,12 @@ impl Engine for SwarmEngine {
     }
 
     async fn release_task(&self, task: &TaskName, force: bool) -> Vec<String> {
-        let labels = self.0.labels_with([(LABEL_TASK, task.as_str())]);
         if force {
             // The nodes of the containers are unknown without the history.
+            let labels = self.0.labels_with([(LABEL_TASK, task.as_str())]);
             kill::on_this_node(&*self.0.swarm, &labels).await;
         }
-        removal::remove_all(&*self.0.swarm, &labels).await
+        removal::of_task(&self.0, task.as_str()).await
     }
 
     async fn owned(&self) -> Result<Vec<Owned>, EngineError> {
@@ -248,9 +266,7 @@ impl Engine for SwarmEngine {
     }
 
     async fn release_owned(&self, task: &str, run: &str) -> Vec<String> {
-        // The label of the task is required too: a run of another stored task may have the same suffix.
-        let labels = self.0.labels_with([(LABEL_TASK, task), (LABEL_RUN, run)]);
-        removal::remove_all(&*self.0.swarm, &labels).await
+        removal::of_orphan(&self.0, task, run).await
     }
 
     fn removal_commands(&self, owned: &[(&'static str, String)]) -> String {

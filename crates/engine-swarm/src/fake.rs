@@ -58,11 +58,11 @@ pub struct Leftovers {
     pub networks: usize,
     /// Services.
     pub services: usize,
-    /// Swarm tasks.
+    /// Swarm tasks, except those of removed services of carriers that remove volumes, which have ended.
     pub tasks: usize,
     /// Containers on the manager's node.
     pub containers: usize,
-    /// Volumes, except those with a bundle, which outlive their run.
+    /// Volumes, except those with a bundle, which outlive their run, those of services, and those on lost nodes.
     pub volumes: usize,
     /// Addresses that are leaked until the manager restarts, because a network was removed before the Swarm tasks on
     /// it were gone (ARCHITECTURE.md, How Docker Swarm behaves, 11).
@@ -208,12 +208,12 @@ impl FakeSwarm {
 
     /// The names of the volumes on a node.
     pub fn volumes_on(&self, node: &str) -> Vec<String> {
-        let cluster = self.lock();
+        let (cluster, _) = self.now();
         let is_manager = cluster.nodes.first().is_some_and(|n| n.node.id == node);
         match is_manager {
             true => cluster.volumes.keys().cloned().collect(),
             false => {
-                let own = cluster.other_volumes.iter().filter(|(on, _)| on == node);
+                let own = cluster.other_volumes.keys().filter(|(on, _)| on == node);
                 own.map(|(_, name)| name.clone()).collect()
             }
         }
@@ -308,11 +308,11 @@ impl FakeSwarm {
             tasks: cluster
                 .listed(now)
                 .filter(|t| ours(&t.service.plan.labels))
+                .filter(|t| t.removed.is_none() || t.service.plan.args != ["remove"])
                 .count(),
             containers: cluster.containers(now).filter(|c| ours(&c.labels)).count(),
             volumes: cluster
-                .volumes
-                .values()
+                .unused_volumes()
                 .filter(|labels| ours(labels) && !labels.contains_key(LABEL_BUNDLE))
                 .count(),
             leaked_addresses: cluster.leaked,

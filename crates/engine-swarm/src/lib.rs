@@ -21,6 +21,7 @@ mod engine;
 mod error;
 #[cfg(any(test, feature = "model"))]
 pub mod fake;
+mod follow;
 mod hints;
 mod image_reason;
 mod kill;
@@ -39,6 +40,7 @@ mod registry_problem;
 mod removal;
 mod results;
 mod routes;
+mod run_volumes;
 pub mod self_check;
 mod services;
 mod shared_lists;
@@ -48,6 +50,7 @@ mod start;
 mod subnets;
 mod usage;
 mod volume_index;
+mod volume_removal;
 
 pub use crate::core::{Bounds, SwarmSettings};
 pub use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery, LogStream, Machine};

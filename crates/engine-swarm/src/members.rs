@@ -89,7 +89,8 @@ fn has_terminal(role: Role, run: Facts<'_>) -> Option<bool> {
         | Role::Delivery
         | Role::Collector
         | Role::Watcher
-        | Role::Killer => None,
+        | Role::Killer
+        | Role::Tail => None,
     }
 }
 

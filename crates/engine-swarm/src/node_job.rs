@@ -279,6 +279,16 @@ fn no_report(reason: String) -> NoReport {
     }
 }
 
+/// The reason why a carrier has ended, for carriers that run until they are stopped.
+pub async fn problem_of(swarm: &dyn Swarm, plan: &ServicePlan, task: &SwarmTask) -> String {
+    match read_report(swarm, plan, task).await {
+        Ok(report) => report
+            .problem
+            .unwrap_or_else(|| "the carrier was stopped".to_owned()),
+        Err(missing) => missing.reason,
+    }
+}
+
 /// Reads the report of an ended carrier. A container that was never started has no log.
 async fn read_report(
     swarm: &dyn Swarm,

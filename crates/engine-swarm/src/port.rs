@@ -353,7 +353,7 @@ pub trait Swarm: Send + Sync + 'static {
     ) -> Result<BoxStream<'static, Result<LogLine, SwarmError>>, SwarmError>;
 
     /// The file or directory `path` of a container on the manager's node as a tar, even after the container has ended,
-    /// and even if `path` is in an anonymous volume. [`SwarmError::NotFound`] when there is no such container on that
+    /// and even if `path` is in a volume. [`SwarmError::NotFound`] when there is no such container on that
     /// node, or no such path in it.
     async fn archive(
         &self,

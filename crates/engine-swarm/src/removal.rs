@@ -4,11 +4,14 @@
 
 use crate::core::{Core, ignore_missing};
 use crate::error::SwarmError;
-use crate::plan::Labels;
-use crate::port::{Network, Object, Swarm};
+use crate::plan::{LABEL_RUN, LABEL_TASK, Labels};
+use crate::port::{Network, Object, Swarm, SwarmTask};
+use crate::run_volumes::{Places, Runs};
+use crate::volume_removal;
 use atq_engine::{Deadline, Facts};
 use atq_retry::{Pauses, retry};
 use futures_util::future::join_all;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -28,27 +31,53 @@ const RETRY_PAUSES: Pauses = Pauses {
 };
 
 /// Removes everything of a run and returns what is left.
-pub(crate) async fn of_run(core: &Core, run: Facts<'_>) -> Vec<String> {
+pub(crate) async fn of_run(core: &Arc<Core>, run: Facts<'_>) -> Vec<String> {
     if !run.state.may_have_objects() {
         return Vec::new();
     }
-    remove_all(&*core.swarm, &core.labels(run)).await
+    let runs = Runs::One {
+        task: run.spec.name.as_str(),
+        run: &run.state.run,
+    };
+    remove_all(core, runs, &core.labels(run)).await
+}
+
+/// Removes everything of a run that is not in the store and returns what is left. The label of the task is required too: a
+/// run of another stored task may have the same suffix.
+pub(crate) async fn of_orphan(core: &Arc<Core>, task: &str, run: &str) -> Vec<String> {
+    let labels = core.labels_with([(LABEL_TASK, task), (LABEL_RUN, run)]);
+    remove_all(core, Runs::One { task, run }, &labels).await
+}
+
+/// Removes everything of all runs of a task and returns what is left.
+pub(crate) async fn of_task(core: &Arc<Core>, task: &str) -> Vec<String> {
+    let labels = core.labels_with([(LABEL_TASK, task)]);
+    remove_all(core, Runs::OfTask(task), &labels).await
 }
 
 /// Removes everything that carries `labels` and returns what is left.
-pub(crate) async fn remove_all(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
+async fn remove_all(core: &Arc<Core>, runs: Runs<'_>, labels: &Labels) -> Vec<String> {
     let started = Instant::now();
+    let swarm = &*core.swarm;
+    let mut places = Places::find(core, runs, labels).await;
     let mut problems = remove_services(swarm, labels).await;
-    match wait_for_containers(swarm, labels).await {
+    let mut unknown = None;
+    match wait_for_containers(swarm, labels, |tasks| places.see(tasks)).await {
         // The grace period may be longer than the timeout. The next attempt removes the rest.
-        Some(problem) => problems.push(problem),
-        None => {
-            problems.extend(remove_networks(swarm, labels).await);
-            problems.extend(remove_volumes(swarm, labels).await);
+        Err(problem) => problems.push(problem),
+        Ok(elsewhere) => {
+            let networks = remove_networks(swarm, labels, elsewhere);
+            let here = remove_volumes(swarm, labels);
+            let (networks, volumes, elsewhere) = tokio::join!(networks, here, places.remove(core));
+            problems.extend(networks);
+            problems.extend(volumes);
+            unknown = elsewhere.err();
         }
     }
     tokio::time::sleep(LATE_CREATION.saturating_sub(started.elapsed())).await;
-    leftovers(swarm, labels, problems).await
+    let mut left = leftovers(swarm, labels, problems).await;
+    left.extend(unknown);
+    left
 }
 
 async fn remove_services(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
@@ -64,46 +93,50 @@ async fn remove_services(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
 }
 
 /// Waits until Swarm tasks and containers are gone. Tasks on a node that is down end only when it returns, and are
-/// not waited for.
-async fn wait_for_containers(swarm: &dyn Swarm, labels: &Labels) -> Option<String> {
+/// not waited for. Returns whether other nodes took part.
+async fn wait_for_containers(
+    swarm: &dyn Swarm,
+    labels: &Labels,
+    mut see: impl FnMut(&[SwarmTask]),
+) -> Result<bool, String> {
     let deadline = Deadline::after(CONTAINERS_TIMEOUT);
     let mut elsewhere = false;
     loop {
         let remaining = match present(swarm, labels).await {
             Ok(present) => {
                 elsewhere |= present.elsewhere;
-                if present.tasks + present.containers == 0 {
-                    break;
+                see(&present.tasks);
+                if present.running + present.containers == 0 {
+                    return Ok(elsewhere);
                 }
                 format!(
                     "{} Swarm task(s) and {} container(s)",
-                    present.tasks, present.containers
+                    present.running, present.containers
                 )
             }
             Err(error) => error.to_string(),
         };
         if deadline.passed() {
             let seconds = deadline.seconds();
-            return Some(format!("still present after {seconds} s: {remaining}"));
+            return Err(format!("still present after {seconds} s: {remaining}"));
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    if elsewhere {
-        tokio::time::sleep(OTHER_NODES_DELAY).await;
-    }
-    None
 }
 
 struct Present {
-    tasks: usize,
+    tasks: Vec<SwarmTask>,
+    /// Number of those on nodes that are not down.
+    running: usize,
     containers: usize,
     elsewhere: bool,
 }
 
 async fn present(swarm: &dyn Swarm, labels: &Labels) -> Result<Present, SwarmError> {
-    let mut tasks = swarm.tasks(labels).await?;
+    let tasks = swarm.tasks(labels).await?;
     let containers = swarm.containers(labels).await?.len();
     let mut elsewhere = false;
+    let mut running = 0;
     if !tasks.is_empty() {
         let manager = swarm.manager().await?;
         let nodes = swarm.nodes().await?;
@@ -112,16 +145,22 @@ async fn present(swarm: &dyn Swarm, labels: &Labels) -> Result<Present, SwarmErr
             .iter()
             .any(|task| task.node_id.as_ref().is_some_and(is_elsewhere));
         let is_down = |id: &String| nodes.iter().any(|node| node.id == *id && !node.ready);
-        tasks.retain(|task| !task.node_id.as_ref().is_some_and(is_down));
+        let runs = |task: &&SwarmTask| !task.node_id.as_ref().is_some_and(is_down);
+        running = tasks.iter().filter(runs).count();
     }
     Ok(Present {
-        tasks: tasks.len(),
+        tasks,
+        running,
         containers,
         elsewhere,
     })
 }
 
-async fn remove_networks(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
+/// Removes the networks, after a delay if other nodes took part.
+async fn remove_networks(swarm: &dyn Swarm, labels: &Labels, elsewhere: bool) -> Vec<String> {
+    if elsewhere {
+        tokio::time::sleep(OTHER_NODES_DELAY).await;
+    }
     let networks = match networks_with(swarm, labels).await {
         Ok(networks) => networks,
         Err(error) => return vec![format!("networks: {error}")],
@@ -153,11 +192,7 @@ async fn remove_volumes(swarm: &dyn Swarm, labels: &Labels) -> Vec<String> {
         Ok(volumes) => volumes,
         Err(error) => return vec![format!("volumes: {error}")],
     };
-    let removals = volumes.iter().map(|volume| async move {
-        let removed = ignore_missing(swarm.remove_volume(volume).await).err();
-        removed.map(|error| format!("volume `{volume}`: {error}"))
-    });
-    join_all(removals).await.into_iter().flatten().collect()
+    volume_removal::here(swarm, volumes).await
 }
 
 /// Lists what is left. Earlier problems count only if something is left.

@@ -4,12 +4,14 @@
 
 mod bundle;
 mod refusal;
+mod tail;
 
 use crate::carrier_endpoint::{CarrierEndpoint, ContainerReport, NodeSample, RequestError};
 use crate::port::resource_usage;
 use crate::self_check::{READY_PATH, READY_PREFIX};
 use atq_engine::{Bundles, RefusedRequest};
 use atq_node_protocol::load::{ContainerLoad, Load};
+use atq_node_protocol::tail::MAX_BODY;
 use atq_task::spec::shorten;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -56,6 +58,10 @@ pub(crate) fn router(
         .route(
             "/carrier/{run}/load",
             post(load).layer(DefaultBodyLimit::max(USAGE_BYTES)),
+        )
+        .route(
+            "/carrier/{run}/tail",
+            post(tail::receive).layer(DefaultBodyLimit::max(MAX_BODY)),
         )
         .method_not_allowed_fallback(unknown)
         .fallback(unknown)
@@ -131,21 +137,28 @@ async fn results(
         return Ok(StatusCode::NO_CONTENT);
     }
     let tar = body.into_data_stream().map_err(io::Error::other).boxed();
-    // Runs in a separate task, so that the received part is kept even when the sender disconnects.
-    let received = tokio::spawn(async move {
+    // The received part is kept even when the sender disconnects.
+    let received = to_completion(async move {
         inbound
             .receive_results(&run, &token, &node, &source, tar)
             .await
     });
-    match received.await {
-        Ok(received) => received?,
+    received.await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Runs the work in a separate task: it ends also if the sender disconnects.
+async fn to_completion<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RequestError>> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::spawn(work).await {
+        Ok(done) => Ok(done?),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             // Tasks of the runtime are cancelled only when the process ends.
-            Err(_) => return Err(Refusal::ShuttingDown),
+            Err(_) => Err(Refusal::ShuttingDown),
         },
     }
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Records the resource usage of a node and of its containers.

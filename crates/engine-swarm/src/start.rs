@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::delivery::exclude_nodes_without_bundle;
 use crate::plan::{Mount, ServicePlan, shared_bundle};
+use crate::run_volumes;
 use crate::services::create_or_find;
 use atq_engine::{Deadline, Facts, Part, RunContext, StepError};
 use atq_task::event::FailureCode;
@@ -76,6 +77,7 @@ pub(crate) async fn ensure_service(
     plan.pids = bounds.pids;
     // The bound may have been lowered since the definition was accepted.
     plan.stop_grace = plan.stop_grace.min(bounds.stop_grace);
+    run_volumes::note_nodes(core, run, deadline, &plan).await?;
     let ours = core.labels(run.facts());
     let made = run
         .retry(deadline, || create_or_find(&*core.swarm, &plan, &ours))

@@ -28,6 +28,8 @@ pub enum Role {
     Watcher,
     /// Carriers that kill containers of the run on nodes.
     Killer,
+    /// Carriers that send results as they grow.
+    Tail,
 }
 
 impl Role {
@@ -55,6 +57,7 @@ impl Role {
             Self::Collector => "collector",
             Self::Watcher => "watcher",
             Self::Killer => "killer",
+            Self::Tail => "tail",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! - [`order`]: [`Order`](order::Order), the order for a carrier, in its command line and environment;
 //! - [`outcome`]: [`CarrierOutcome`](outcome::CarrierOutcome), the final report of a carrier on stdout;
 //! - [`load`]: [`Load`](load::Load), resource usage of a node, posted by a carrier to the Director;
+//! - [`tail`]: bytes that containers append to their result files, posted by a carrier to the Director;
 //! - [`probe`]: [`ProbeOrder`](probe::ProbeOrder), readiness probes of workers, sent by the Director to the sidecar in the
 //!   task's network;
 //! - [`stats`]: [`ContainerStats`](stats::ContainerStats), Docker's statistics of a container, from which both compute the same
@@ -16,6 +17,7 @@
 //!
 //! let order = Order::Remove(Remove {
 //!     volumes: vec!["atq-bundle-1".to_owned()],
+//!     ..Remove::default()
 //! });
 //! assert_eq!(order.work().as_str(), "remove");
 //! assert_eq!(order.to_json(), r#"{"volumes":["atq-bundle-1"]}"#);
@@ -28,3 +30,4 @@ pub mod order;
 pub mod outcome;
 pub mod probe;
 pub mod stats;
+pub mod tail;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// Environment variables of a carrier.
 pub mod variable {
@@ -23,6 +24,11 @@ fn default_sample_interval() -> u64 {
     2
 }
 
+/// Default interval between two searches for appended bytes, in milliseconds.
+fn default_tail_interval() -> u64 {
+    500
+}
+
 /// The kinds of work, named as in the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -36,16 +42,19 @@ pub enum Work {
     Watch,
     /// Kill the containers of a run.
     Kill,
+    /// Send the bytes that containers append to their result files to the Director, until SIGTERM.
+    Tail,
 }
 
 impl Work {
     /// All kinds of work.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Fetch,
         Self::Remove,
         Self::Collect,
         Self::Watch,
         Self::Kill,
+        Self::Tail,
     ];
 
     /// The name in the command line.
@@ -56,6 +65,7 @@ impl Work {
             Self::Collect => "collect",
             Self::Watch => "watch",
             Self::Kill => "kill",
+            Self::Tail => "tail",
         }
     }
 }
@@ -74,6 +84,8 @@ pub enum Order {
     Watch(Watch),
     /// [`Work::Kill`]
     Kill(Kill),
+    /// [`Work::Tail`]
+    Tail(Tail),
 }
 
 impl Order {
@@ -88,6 +100,7 @@ impl Order {
             Work::Collect => Self::Collect(serde_json::from_str(text)?),
             Work::Watch => Self::Watch(serde_json::from_str(text)?),
             Work::Kill => Self::Kill(serde_json::from_str(text)?),
+            Work::Tail => Self::Tail(serde_json::from_str(text)?),
         })
     }
 
@@ -105,6 +118,7 @@ impl Order {
             Self::Collect(_) => Work::Collect,
             Self::Watch(_) => Work::Watch,
             Self::Kill(_) => Work::Kill,
+            Self::Tail(_) => Work::Tail,
         }
     }
 }
@@ -173,10 +187,14 @@ impl Split {
 }
 
 /// Removes volumes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remove {
     /// Names of the volumes.
     pub volumes: Vec<String>,
+    /// Further volumes: for each of these sets, those that carry all of its labels. A set has at least one label. Empty in
+    /// orders of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<BTreeMap<String, String>>,
 }
 
 /// Uploads results to the Director.
@@ -235,6 +253,24 @@ pub struct Kill {
     pub roles: Vec<String>,
 }
 
+/// Sends the bytes that containers append to their result files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tail {
+    /// URL of the Director.
+    pub url: String,
+    /// Certificate of the Director's authority in PEM, the only one that the carrier trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// The run of the containers.
+    pub run: String,
+    /// The containers, for example `worker.3`. The results of each are mounted at a directory with this name.
+    pub sources: Vec<String>,
+    /// Interval between two searches for new bytes, in milliseconds.
+    #[serde(default = "default_tail_interval")]
+    pub interval_ms: u64,
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -250,7 +286,7 @@ mod tests {
         }
     }
 
-    fn orders() -> [Order; 5] {
+    fn orders() -> [Order; 6] {
         let (url, run) = ("https://10.77.0.1:8081".to_owned(), "a1b2c3".to_owned());
         let certificate = Some("-----BEGIN CERTIFICATE-----\nMII=\n".to_owned());
         [
@@ -269,6 +305,7 @@ mod tests {
             }),
             Order::Remove(Remove {
                 volumes: vec!["atq-bundle-1".to_owned()],
+                labels: vec![[("com.atq.run".to_owned(), "a1b2c3".to_owned())].into()],
             }),
             Order::Collect(Collect {
                 url: url.clone(),
@@ -281,15 +318,22 @@ mod tests {
                 seconds: 60,
             }),
             Order::Watch(Watch {
-                url,
-                certificate,
+                url: url.clone(),
+                certificate: certificate.clone(),
                 run: run.clone(),
                 seconds: 2,
                 roles: vec!["worker".to_owned(), "wait".to_owned()],
             }),
             Order::Kill(Kill {
-                run,
+                run: run.clone(),
                 roles: vec!["worker".to_owned()],
+            }),
+            Order::Tail(Tail {
+                url,
+                certificate,
+                run,
+                sources: vec!["worker.1".to_owned(), "master.1".to_owned()],
+                interval_ms: 500,
             }),
         ]
     }
@@ -321,6 +365,7 @@ mod tests {
             let order = Order::from_json(work, text).unwrap();
             assert!(!order.to_json().contains("certificate"));
             assert!(!order.to_json().contains("roles"));
+            assert!(!order.to_json().contains("labels"));
         }
     }
 
@@ -330,7 +375,7 @@ mod tests {
         struct EarlierWatch {
             run: String,
         }
-        let [.., watch, _] = orders();
+        let [.., watch, _, _] = orders();
         assert_eq!(watch.work(), Work::Watch);
         let read: EarlierWatch = serde_json::from_str(&watch.to_json()).unwrap();
         assert_eq!(read.run, "a1b2c3");

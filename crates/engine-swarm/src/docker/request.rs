@@ -167,14 +167,11 @@ fn mount(plan: &plan::Mount) -> Mount {
             let path = path.to_string_lossy().into_owned();
             (MountType::BIND, Some(path), None)
         }
-        MountSource::Volume { name, labels: own } => {
-            let options = MountVolumeOptions {
-                labels: Some(labels(own)),
-                ..Default::default()
-            };
-            (MountType::VOLUME, Some(name.clone()), Some(options))
+        MountSource::Volume { name, labels } => volume(name.clone(), labels),
+        // Swarm expands the template.
+        MountSource::VolumePerTask { prefix, labels } => {
+            volume(format!("{prefix}{{{{.Task.ID}}}}"), labels)
         }
-        MountSource::AnonymousVolume => (MountType::VOLUME, None, None),
     };
     Mount {
         typ: Some(typ),
@@ -184,6 +181,14 @@ fn mount(plan: &plan::Mount) -> Mount {
         volume_options: options,
         ..Default::default()
     }
+}
+
+fn volume(name: String, own: &Labels) -> (MountType, Option<String>, Option<MountVolumeOptions>) {
+    let options = MountVolumeOptions {
+        labels: Some(labels(own)),
+        ..Default::default()
+    };
+    (MountType::VOLUME, Some(name), Some(options))
 }
 
 fn labels(labels: &Labels) -> HashMap<String, String> {

@@ -12,7 +12,7 @@ use crate::plan::{
 use crate::port::with_tag;
 use crate::port::{Container, Node, NodeTraits};
 use atq_engine::Machine;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ pub(super) struct Cluster {
     /// On the manager's node.
     pub volumes: BTreeMap<String, Labels>,
     /// On other nodes, by node and name.
-    pub other_volumes: BTreeSet<(String, String)>,
+    pub other_volumes: BTreeMap<(String, String), Labels>,
     pub scripts: BTreeMap<Key, Script>,
     /// Registries' refusals by image: the reason and the delay.
     pub refusals: BTreeMap<String, (String, Duration)>,
@@ -56,7 +56,7 @@ impl Cluster {
             services: Vec::new(),
             tasks: Vec::new(),
             volumes: BTreeMap::new(),
-            other_volumes: BTreeSet::new(),
+            other_volumes: BTreeMap::new(),
             scripts: BTreeMap::new(),
             refusals: BTreeMap::new(),
             leaked: 0,
@@ -104,8 +104,9 @@ impl Cluster {
         });
     }
 
-    /// Removes objects that no longer exist at the time `now`.
+    /// Removes objects that no longer exist at the time `now`, and creates the result volumes of started containers.
     pub fn settle(&mut self, now: Instant) {
+        self.create_result_volumes(now);
         let gone = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         for task in self.tasks.iter().filter(|task| gone(task.gone_at())) {
             for (id, address) in &task.addresses {
@@ -289,12 +290,13 @@ impl Cluster {
         let lost = self.nodes.iter().find(is_there).and_then(|node| node.lost);
         let had_volumes = match (&behaviour, nodes.get(place)) {
             (Behaviour::Runs(_), Some(node)) if lost.is_none() => {
-                self.use_volumes(&service.plan, slot, node)
+                self.use_volumes(service, slot, node)
             }
             _ => false,
         };
         let task = FakeTask {
             had_volumes,
+            has_result_volumes: false,
             id: self.id("task"),
             service: service.clone(),
             slot,
@@ -337,28 +339,103 @@ impl Cluster {
         });
     }
 
-    /// Creates the volumes of a container; returns whether all existed. Volumes that a carrier removes are gone at
-    /// once.
-    fn use_volumes(&mut self, plan: &ServicePlan, slot: u32, node: &str) -> bool {
-        let is_manager = self.nodes.first().is_some_and(|n| n.node.id == node);
+    /// Creates the volumes of a container except those for results; returns whether all existed. Volumes that a carrier
+    /// removes are gone at once.
+    fn use_volumes(&mut self, service: &FakeService, slot: u32, node: &str) -> bool {
+        let plan = &service.plan;
         let mut had = true;
         for mount in &plan.mounts {
             let MountSource::Volume { name, labels } = &mount.source else {
                 continue;
             };
             let name = name.replace("{{.Task.Slot}}", &slot.to_string());
-            had &= match is_manager {
-                true => self.volumes.insert(name, labels.clone()).is_some(),
-                false => !self.other_volumes.insert((node.to_owned(), name)),
-            };
+            had &= self.create_volume(node, name, labels.clone());
         }
-        if plan.role == Role::Delivery && plan.args == ["remove"] {
-            for name in order(plan)["volumes"].as_array().into_iter().flatten() {
-                let name = name.as_str().unwrap_or_default().to_owned();
-                self.other_volumes.remove(&(node.to_owned(), name));
-            }
+        let fails = service.script.fails_on.contains_key(node);
+        if plan.role == Role::Delivery && plan.args == ["remove"] && !fails {
+            self.perform_removal(plan, node);
         }
         had
+    }
+
+    /// Creates a volume; returns whether it existed.
+    fn create_volume(&mut self, node: &str, name: String, labels: Labels) -> bool {
+        let existed = match self.is_manager(node) {
+            true => self.volumes.insert(name, labels),
+            false => self.other_volumes.insert((node.to_owned(), name), labels),
+        };
+        existed.is_some()
+    }
+
+    fn is_manager(&self, node: &str) -> bool {
+        self.nodes.first().is_some_and(|n| n.node.id == node)
+    }
+
+    /// Creates the volumes that are named after the Swarm task, once its container exists.
+    fn create_result_volumes(&mut self, now: Instant) {
+        let mut created = Vec::new();
+        for task in &mut self.tasks {
+            let Some(node) = task.node.clone() else {
+                continue;
+            };
+            if task.has_result_volumes || !task.has_container(now) {
+                continue;
+            }
+            task.has_result_volumes = true;
+            for (name, labels) in result_volumes(task) {
+                created.push((node.clone(), name, labels.clone()));
+            }
+        }
+        for (node, name, labels) in created {
+            self.create_volume(&node, name, labels);
+        }
+    }
+
+    /// The labels of the volumes that neither a service uses nor a lost node has.
+    pub fn unused_volumes(&self) -> impl Iterator<Item = &Labels> {
+        let is_lost = |id: &String| {
+            let node = self.nodes.iter().find(|n| n.node.id == *id);
+            node.is_some_and(|n| n.lost.is_some())
+        };
+        let running = self.tasks.iter().filter(|task| task.removed.is_none());
+        let used: Vec<String> = running
+            .flat_map(|task| result_volumes(task).map(|(name, _)| name))
+            .collect();
+        let here = self.volumes.iter();
+        let others = self.other_volumes.iter();
+        let others = others.filter(move |((node, _), _)| !is_lost(node));
+        here.chain(others.map(|((_, name), labels)| (name, labels)))
+            .filter(move |(name, _)| !used.contains(name))
+            .map(|(_, labels)| labels)
+    }
+
+    /// Whether a container on the manager's node uses this volume.
+    pub fn is_used(&self, volume: &str, now: Instant) -> bool {
+        let mut here = self.tasks.iter().filter(|task| {
+            task.node
+                .as_deref()
+                .is_some_and(|node| self.is_manager(node))
+                && task.has_container(now)
+        });
+        here.any(|task| result_volumes(task).any(|(name, _)| name == volume))
+    }
+
+    /// Executes the order of a carrier that removes volumes on its node.
+    fn perform_removal(&mut self, plan: &ServicePlan, node: &str) {
+        let order = order(plan);
+        let named = |name: &String| {
+            let mut names = order["volumes"].as_array().into_iter().flatten();
+            names.any(|one| one == name)
+        };
+        let labelled = |labels: &Labels| {
+            let mut sets = order["labels"].as_array().into_iter().flatten();
+            sets.any(|set| {
+                let mut set = set.as_object().into_iter().flatten();
+                set.all(|(key, value)| labels.get(key).is_some_and(|own| value == own))
+            })
+        };
+        self.other_volumes
+            .retain(|(on, name), labels| on != node || !(named(name) || labelled(labels)));
     }
 
     fn take_port(&mut self) -> u16 {
@@ -433,6 +510,17 @@ impl Cluster {
             task.removed = task.removed.map(|_| now);
         }
     }
+}
+
+/// The volumes of a container that are named after its Swarm task.
+fn result_volumes(task: &FakeTask) -> impl Iterator<Item = (String, &Labels)> {
+    let mounts = task.service.plan.mounts.iter();
+    mounts.filter_map(|mount| match &mount.source {
+        MountSource::VolumePerTask { prefix, labels } => {
+            Some((format!("{prefix}{}", task.id), labels))
+        }
+        _ => None,
+    })
 }
 
 /// The order of a carrier.

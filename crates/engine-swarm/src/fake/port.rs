@@ -178,12 +178,15 @@ impl Swarm for FakeSwarm {
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), SwarmError> {
-        self.call("remove_volume", name, |cluster, _| {
+        self.call("remove_volume", name, |cluster, now| {
+            let what = format!("volume `{name}`");
+            if cluster.is_used(name, now) {
+                let reason = format!("remove {name}: volume is in use");
+                return Err(SwarmError::InUse { what, reason });
+            }
             match cluster.volumes.remove(name) {
                 Some(_) => Ok(()),
-                None => Err(SwarmError::NotFound {
-                    what: format!("volume `{name}`"),
-                }),
+                None => Err(SwarmError::NotFound { what }),
             }
         })
         .await

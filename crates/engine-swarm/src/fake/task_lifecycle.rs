@@ -94,6 +94,8 @@ pub(super) struct FakeTask {
     pub lost: Option<Instant>,
     /// Whether all its volumes existed before.
     pub had_volumes: bool,
+    /// Whether the volumes that are named after it were created.
+    pub has_result_volumes: bool,
     /// Whether Docker no longer lists its port.
     pub port_forgotten: bool,
 }

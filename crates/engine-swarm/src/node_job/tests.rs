@@ -24,9 +24,7 @@ fn plan() -> ServicePlan {
         role: Role::Delivery,
         number: 1,
         image: IMAGE,
-        order: Order::Remove(Remove {
-            volumes: Vec::new(),
-        }),
+        order: Order::Remove(Remove::default()),
         errand: None,
         mounts: Vec::new(),
         scale: Scale::EveryNode,

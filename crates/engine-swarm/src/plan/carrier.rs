@@ -1,4 +1,4 @@
-//! Services of carriers: they deliver bundles, fetch results, sample CPU usage, and kill containers on the nodes.
+//! Services of carriers: they deliver bundles, fetch and follow results, sample CPU usage, and kill containers on the nodes.
 
 use super::{
     Endpoint, HOST_NETWORK, Labels, Mount, MountSource, Role, RunPlan, Scale, ServicePlan,
@@ -6,13 +6,13 @@ use super::{
 };
 use atq_node_protocol::order::{Order, variable};
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// A service of carriers to create ([`RunPlan::carrier`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CarrierPlan<'a> {
-    /// [`Role::Delivery`], [`Role::Collector`], [`Role::Watcher`] or [`Role::Killer`].
+    /// [`Role::Delivery`], [`Role::Collector`], [`Role::Watcher`], [`Role::Killer`] or [`Role::Tail`].
     pub role: Role,
     /// Number of the service among those of its role in the run, from 1.
     pub number: u32,
@@ -46,6 +46,11 @@ pub enum Errand<'a> {
     },
     /// Report CPU usage.
     Watch,
+    /// Send what the containers on this node append to their result files.
+    Tail {
+        /// Id of the node.
+        node: &'a str,
+    },
 }
 
 /// The token for an errand of a run, in hexadecimal. Only who has the run's own `secret` can derive it: one token does
@@ -55,6 +60,7 @@ pub fn carrier_token(secret: &str, run: &str, errand: Errand<'_>) -> String {
         Errand::Fetch { bundle } => ("fetch", bundle),
         Errand::Collect { node } => ("collect", node),
         Errand::Watch => ("watch", ""),
+        Errand::Tail { node } => ("tail", node),
     };
     // A key of any length is valid.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
@@ -107,6 +113,21 @@ pub fn carrier(
     }
 }
 
+impl CarrierPlan<'_> {
+    /// Identifies what the carriers do and where: equal plans have equal digests, also after a restart.
+    pub fn digest(&self) -> String {
+        let described = format!(
+            "{} {:?} {:?} {}",
+            self.image,
+            self.constraints,
+            self.mounts,
+            self.order.to_json()
+        );
+        let hash = format!("{:x}", Sha256::digest(described));
+        format!("{hash:.32}")
+    }
+}
+
 impl RunPlan<'_> {
     /// A service of carriers; `secret` is that of the run. The first service of a role is named after the role,
     /// later ones after its first characters and the number.
@@ -136,6 +157,8 @@ mod tests {
             Errand::Collect { node: "n2" },
             Errand::Collect { node: "b1" },
             Errand::Watch,
+            Errand::Tail { node: "n1" },
+            Errand::Tail { node: "n2" },
         ];
         let mut tokens = std::collections::BTreeSet::new();
         for (secret, run) in [("s1", "r1"), ("s1", "r2"), ("s2", "r1")] {

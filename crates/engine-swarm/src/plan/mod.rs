@@ -38,6 +38,14 @@ pub const LABEL_DIRECTOR: &str = "com.atq.director";
 /// distinguishes two Directors with the same id.
 pub const LABEL_PLACE: &str = "com.atq.place";
 
+/// Task name in the labels of carriers that belong to no task. The Director removes such carriers as orphans at
+/// start.
+pub(crate) const NO_TASK: &str = "removal";
+
+/// Label of a service of carriers with the digest of its order. A restarted Director finds the service again if it would create
+/// the same one.
+pub(crate) const LABEL_ORDER: &str = "com.atq.order";
+
 /// Mount point of a bundle in a container (thesis, Appendix A).
 pub const BUNDLE_TARGET: &str = "/atq/data";
 /// Directory for results in workers and masters.
@@ -112,8 +120,13 @@ pub enum MountSource {
         /// Labels of the volume if it is created.
         labels: Labels,
     },
-    /// An anonymous volume, which Swarm removes together with the container.
-    AnonymousVolume,
+    /// A volume for each container, created with it.
+    VolumePerTask {
+        /// Its name is this prefix and the id of the Swarm task.
+        prefix: String,
+        /// Its labels.
+        labels: Labels,
+    },
 }
 
 /// The number of containers of a service.
@@ -413,7 +426,8 @@ impl RunPlan<'_> {
         plan.labels = users.chain(std::mem::take(&mut plan.labels)).collect();
         plan.environment = self.environment(role, spec, subnet);
         plan.mounts = bundle;
-        plan.mounts.extend(role.keeps_results().then(results_mount));
+        let results = role.keeps_results().then(|| self.results_mount(role));
+        plan.mounts.extend(results);
         if let Some(own) = plan.networks.first_mut() {
             own.aliases.push(spec.alias.clone());
         }
@@ -423,6 +437,24 @@ impl RunPlan<'_> {
                 aliases: Vec::new(),
             }));
         plan
+    }
+
+    /// A volume instead of a directory of the container: it can also be read after the container's end, and writes bypass
+    /// the container's layers.
+    fn results_mount(&self, role: Role) -> Mount {
+        Mount {
+            source: MountSource::VolumePerTask {
+                prefix: self.results_volume(""),
+                labels: self.labels(role),
+            },
+            target: RESULTS_TARGET.to_owned(),
+            read_only: false,
+        }
+    }
+
+    /// The name of the volume with the results of a Swarm task. Ids of Swarm tasks are unique.
+    pub fn results_volume(&self, task: &str) -> String {
+        format!("atq-results-{}-{task}", self.run)
     }
 
     fn environment(&self, role: Role, spec: &ServiceSpec, subnet: Ipv4Net) -> Vec<String> {
@@ -452,16 +484,6 @@ impl RunPlan<'_> {
         let mut plan = ServicePlan::new(role, name, self.labels(role), image, self.network_name());
         plan.scale = Scale::Replicas(replicas);
         plan
-    }
-}
-
-/// A volume instead of a directory of the container: it can also be read after the container's end, and writes bypass
-/// the container's layers.
-fn results_mount() -> Mount {
-    Mount {
-        source: MountSource::AnonymousVolume,
-        target: RESULTS_TARGET.to_owned(),
-        read_only: false,
     }
 }
 

@@ -156,7 +156,7 @@ fn the_workers() {
     environment: PASSWORD=a{{"{{"}}b
     environment: {{"{{"}}.Node.ID}}=x
     mount: /bundles/x -> /atq/data
-    mount: an anonymous volume -> /atq/results
+    mount: volume atq-results-a1b2c3-<task> of worker -> /atq/results
     network: Load_1-a1b2c3-net ["w", "atq-workers"]
     network: target []
     replicas: 3 tty true
@@ -212,7 +212,7 @@ fn the_master_gets_the_addresses_in_ascending_order_in_two_variables() {
     environment: ATQ_RESULTS=/atq/results
     environment: REMOTES=10.224.0.9,10.224.0.10,10.224.0.100
     environment: WORKER_CSV_VIPS=10.224.0.9,10.224.0.10,10.224.0.100
-    mount: an anonymous volume -> /atq/results
+    mount: volume atq-results-a1b2c3-<task> of master -> /atq/results
     network: Load_1-a1b2c3-net ["m"]
     replicas: 1 tty true
     endpoint: VirtualIp port None
@@ -435,7 +435,9 @@ fn mounted(source: &MountSource) -> String {
     match source {
         MountSource::Path(path) => path.display().to_string(),
         MountSource::Volume { name, .. } => format!("volume {name}"),
-        MountSource::AnonymousVolume => "an anonymous volume".to_owned(),
+        MountSource::VolumePerTask { prefix, labels } => {
+            format!("volume {prefix}<task> of {}", labels["com.atq.role"])
+        }
     }
 }
 

@@ -55,6 +55,11 @@ impl Refusal {
                 (StatusCode::FORBIDDEN, NOT_AUTHORIZED)
             }
             Self::Carrier(RequestError::NotWatched) => (StatusCode::CONFLICT, "usage_not_expected"),
+            Self::Carrier(RequestError::NotFollowed) => {
+                (StatusCode::CONFLICT, "results_not_followed")
+            }
+            Self::Carrier(RequestError::Replaced(_)) => (StatusCode::CONFLICT, "request_replaced"),
+            Self::Carrier(RequestError::Invalid(_)) => (StatusCode::BAD_REQUEST, "invalid_body"),
             Self::Carrier(RequestError::NotExpected(_)) => (StatusCode::CONFLICT, "results_closed"),
             Self::Carrier(RequestError::TooLarge(_)) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "results_too_large")
@@ -116,6 +121,17 @@ mod tests {
                 "not_authorized",
             ),
             (RequestError::NotWatched.into(), 409, "usage_not_expected"),
+            (
+                RequestError::NotFollowed.into(),
+                409,
+                "results_not_followed",
+            ),
+            (
+                RequestError::Replaced(text()).into(),
+                409,
+                "request_replaced",
+            ),
+            (RequestError::Invalid(text()).into(), 400, "invalid_body"),
             (
                 RequestError::NotExpected(text()).into(),
                 409,

@@ -155,6 +155,9 @@ impl Fixture {
             self.swarm.remove_service(&service.id).await.unwrap();
         }
         self.wait_until_nothing_runs().await;
+        for volume in self.swarm.volumes(&self.labels).await.unwrap() {
+            self.swarm.remove_volume(&volume).await.unwrap();
+        }
         let own = self.swarm.networks().await.unwrap().into_iter();
         for network in own.filter(|n| n.labels.get(LABEL_RUN) == Some(&self.run)) {
             match self.swarm.remove_network(&network.id).await {

@@ -56,7 +56,7 @@ on_both!(
         stopped_containers_keep_exit_codes_and_final_output,
         a_killed_container_ends_at_once_whatever_its_grace_period,
         an_ended_container_is_unchanged_by_a_stop,
-        results_can_be_read_after_the_end_and_leave_no_volume,
+        results_can_be_read_after_the_end_and_their_volume_is_removed_by_its_labels,
         the_resource_usage_of_a_container_is_counted,
         a_creation_completes_although_the_caller_is_cancelled,
     }

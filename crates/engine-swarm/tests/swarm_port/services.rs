@@ -231,10 +231,15 @@ pub async fn an_ended_container_is_unchanged_by_a_stop(fixture: &Fixture) {
     assert!(matches!(nobody, SwarmError::NotFound { .. }), "{nobody:?}");
 }
 
-pub async fn results_can_be_read_after_the_end_and_leave_no_volume(fixture: &Fixture) {
+pub async fn results_can_be_read_after_the_end_and_their_volume_is_removed_by_its_labels(
+    fixture: &Fixture,
+) {
     let mut plan = fixture.service("worker", Program::WriteResults, None);
     plan.mounts = vec![Mount {
-        source: MountSource::AnonymousVolume,
+        source: MountSource::VolumePerTask {
+            prefix: format!("atq-results-{}-", fixture.run),
+            labels: fixture.labels.clone(),
+        },
         target: "/atq/results".into(),
         read_only: false,
     }];
@@ -261,6 +266,22 @@ pub async fn results_can_be_read_after_the_end_and_leave_no_volume(fixture: &Fix
         let gone = fixture.swarm.archive(id, path).await.map(drop);
         assert!(matches!(gone, Err(SwarmError::NotFound { .. })), "{gone:?}");
     }
+    let volume = format!("atq-results-{}-{}", fixture.run, task.id);
+    let volumes = async || fixture.swarm.volumes(&fixture.labels).await.unwrap();
+    assert_eq!(volumes().await, [volume.as_str()]);
+    // Its container has ended, but still exists.
+    let used = fixture.swarm.remove_volume(&volume).await.unwrap_err();
+    assert!(matches!(used, SwarmError::InUse { .. }), "{used:?}");
+    fixture
+        .swarm
+        .remove_service(&task.service_id)
+        .await
+        .unwrap();
+    fixture.wait_until_nothing_runs().await;
+    // Docker does not remove it with its container.
+    assert_eq!(volumes().await, [volume.as_str()]);
+    fixture.swarm.remove_volume(&volume).await.unwrap();
+    assert_eq!(volumes().await, [] as [&str; 0]);
 }
 
 pub async fn the_resource_usage_of_a_container_is_counted(fixture: &Fixture) {
