@@ -68,6 +68,17 @@ pub struct TaskPayload {
     pub result_files: Vec<String>,
 }
 
+/// The condition of `stopWhen` that ended a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MetCondition {
+    /// The condition, in canonical form.
+    #[schema(example = "errors > 20% for 30s")]
+    pub condition: String,
+    /// The value that met it, with its unit.
+    #[schema(example = "35.2 %")]
+    pub seen: String,
+}
+
 /// Reaction to a worker that is lost while the test runs. A worker is lost if it ends with an exit code other than 0,
 /// is rejected by Docker, or its node goes down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -343,6 +354,9 @@ pub struct Task {
     /// Name of the client that stopped the run; absent if it was not identified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<String>,
+    /// The condition of `stopWhen` that ended the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_when: Option<MetCondition>,
     /// Time at which the master was first observed running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,

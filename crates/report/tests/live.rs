@@ -811,3 +811,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn parts_are_measured_as_in_the_report() {
+    use atq_report::live::Measure;
+    let mut live = Live::new(Vec::new());
+    let mut tally = Tally::new(Options::default());
+    for worker in 1..=2 {
+        let mut text = "timestamp,elapsed,label,success\n".to_owned();
+        for number in 0..100 {
+            let (at, elapsed) = (1_795_255_200_000 + number * 10, number * worker + 1);
+            let label = if number % 3 == 0 { "Login" } else { "Cart" };
+            text.push_str(&format!("{at},{elapsed},{label},true\n"));
+        }
+        let path = format!("worker.{worker}/results.csv");
+        live.feed(&path, text.as_bytes());
+        let name = format!("worker.{worker}");
+        tally.read(&path, Some(&name), text.as_bytes()).unwrap();
+    }
+    let parts = [None, Some("Login"), Some("Search")];
+    let measured = live.measure(parts.map(|label| Measure {
+        label,
+        percentile: Some(97.5),
+    }));
+    for (label, measured) in parts.into_iter().zip(&measured) {
+        let expected = tally.percentile(label, 97.5);
+        assert_eq!(measured.as_ref().and_then(|part| part.percentile), expected);
+    }
+    let report = tally.finish("t", "r").report;
+    let login = report.labels.iter().find(|label| label.name == "Login");
+    assert_eq!(measured[0].as_ref().unwrap().figures, report.total);
+    assert_eq!(
+        measured[1].as_ref().unwrap().figures,
+        login.unwrap().figures
+    );
+    assert_eq!(measured[2], None);
+}

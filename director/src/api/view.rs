@@ -8,7 +8,8 @@ pub use manifest::manifest;
 
 use atq_api_spec::bundle::{BundleDetails, BundleFile};
 use atq_api_spec::task::{
-    Failure, Lease, LogEntry, StartedBy, Step, Task, TaskEvent, TaskStatus, WorkerState,
+    Failure, Lease, LogEntry, MetCondition, StartedBy, Step, Task, TaskEvent, TaskStatus,
+    WorkerState,
 };
 use atq_bundle_store::BundleContent;
 use atq_engine::{LogLine, LogStream};
@@ -52,6 +53,10 @@ pub fn task(view: &View) -> Task {
         created_at: state.created_at.to_string(),
         created_by: state.terms.created_by.clone(),
         stopped_by: state.stopped_by.clone(),
+        stopped_when: state.stopped_when.as_ref().map(|met| MetCondition {
+            condition: met.condition.clone(),
+            seen: met.seen.clone(),
+        }),
         started_at: state.started_at.map(|at| at.to_string()),
         finished_at: state.finished_at.map(|at| at.to_string()),
         exit_code: state.exit_code,

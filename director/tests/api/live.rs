@@ -293,6 +293,7 @@ async fn a_met_condition_stops_the_task_which_fails() {
         ended["stopWhen"],
         json!(["throughput < 1/min for 300s", "errors > 20% for 3s"])
     );
+    assert_eq!(ended["stoppedWhen"]["condition"], "errors > 20% for 3s");
     let reason = ended["judgement"]["reasons"][0].as_str().unwrap();
     assert!(
         reason.starts_with("the run was stopped, as `errors > 20% for 3s` was met: "),

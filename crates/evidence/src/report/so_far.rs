@@ -132,3 +132,101 @@ fn reading(
         at: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use atq_definition::examples::spec;
+    use serde_json::json;
+
+    const START: u64 = 1_795_255_200_000;
+
+    fn so_far(criteria: serde_json::Value, conditions: serde_json::Value) -> SoFar {
+        SoFar::new(&spec(&[("/criteria", criteria), ("/stopWhen", conditions)]))
+    }
+
+    /// Feeds one second with ten samples of this duration.
+    fn feed(live: &mut Live, second: u64, elapsed: u64) {
+        let mut text = String::new();
+        if second == 0 {
+            text.push_str("timestamp,elapsed,label,success\n");
+        }
+        for number in 0..10 {
+            let end = START + second * 1000 + number * 99;
+            text.push_str(&format!("{},{elapsed},Login,true\n", end - elapsed));
+        }
+        live.feed("worker.1/results.csv", text.as_bytes());
+    }
+
+    fn seen(results: &[CriterionResult]) -> Vec<(&str, bool)> {
+        let results = results.iter();
+        results
+            .map(|result| (result.seen.as_str(), result.holds))
+            .collect()
+    }
+
+    #[test]
+    fn criteria_are_those_of_the_figures_so_far_and_of_the_worst_window() {
+        let mut so_far = so_far(
+            json!([
+                "p97.5 < 60ms",
+                "max of Login < 60ms",
+                "p95 of Cart < 1s",
+                "mean < 30ms for 2s",
+                "throughput > 5/s",
+                "samples >= 1000"
+            ]),
+            json!([]),
+        );
+        let mut live = Live::new(so_far.windows());
+        for (second, elapsed) in [10, 10, 50, 50, 10, 10, 10, 10].into_iter().enumerate() {
+            feed(&mut live, second as u64, elapsed);
+            let last = live.windows(START + second as u64 * 1000 + 1000);
+            so_far.observe(&last, None);
+        }
+        let total = live.snapshot(START + 8000).total;
+        let results = so_far.criteria(&live, &total);
+        assert_eq!(
+            seen(&results),
+            [
+                ("50 ms", true),
+                ("50 ms", true),
+                ("no sample with this label", false),
+                ("50 ms", false),
+                (results[4].seen.as_str(), true),
+                ("80", false),
+            ]
+        );
+    }
+
+    #[test]
+    fn without_samples_nothing_is_evaluated() {
+        let mut so_far = so_far(json!(["errors < 1%"]), json!(["errors > 1% for 5s"]));
+        let mut live = Live::new(so_far.windows());
+        let last = live.windows(START);
+        let conditions = so_far.observe(&last, None);
+        assert_eq!(
+            conditions[0].seen,
+            Err("there are no samples with times yet".to_owned())
+        );
+        let results = so_far.criteria(&live, &Figures::default());
+        assert_eq!(seen(&results), [("no sample", false)]);
+    }
+
+    #[test]
+    fn with_a_doubt_no_condition_is_met() {
+        let mut so_far = so_far(json!([]), json!(["mean > 1ms for 1s"]));
+        let mut live = Live::new(so_far.windows());
+        for second in 0..5 {
+            feed(&mut live, second, 50);
+        }
+        let last = live.windows(START + 5000);
+        let met = so_far.observe(&last, None);
+        assert_eq!((met[0].is_met, met[0].seen.as_deref()), (true, Ok("50 ms")));
+        let doubtful = so_far.observe(&last, Some("it is unclear"));
+        assert!(!doubtful[0].is_met);
+        assert_eq!(doubtful[0].seen, Err("it is unclear".to_owned()));
+    }
+}
