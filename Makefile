@@ -20,7 +20,7 @@ down: ## undo everything that `make demo` and `make test` have set up
 # Cargo unifies the features of all packages of an invocation. Invocations that name the same packages share their build
 # output.
 TEST := cargo test --locked --workspace
-# The tests of `atq-tests` need a Swarm; without it, this is the same set of packages and features.
+# The suites of `atq-tests` need a Swarm; without them, this is the same set of packages and features.
 WITHOUT_SWARM := --exclude atq-tests
 # Programs that the tests start: those of the images.
 PROGRAMS := $(or $(ATQ_TEST_PROGRAMS),$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/programs)
@@ -47,7 +47,9 @@ build-tests:
 	$(TEST) --no-run
 
 unit: ## tests without Docker; with a running Swarm also the suites that run on both
-	ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true) $(TEST) $(WITHOUT_SWARM) --no-fail-fast
+	@export ATQ_TEST_SWARM=$$(deploy/has-swarm.sh && echo 1 || true); status=0; \
+	run() { echo "$(TEST) $$*"; $(TEST) --no-fail-fast "$$@" || status=1; }; \
+	run --lib --bins; run $(WITHOUT_SWARM) --test '*'; run --doc; exit $$status
 
 swarm: ## tests on the real Swarm of this machine, and on a Swarm of three nodes
 	@deploy/setup.sh all
@@ -60,7 +62,6 @@ ALONE := fifteen_tasks_and_four_kills_leave_nothing no_volume_is_left_and_large_
   every_example_passes_with_the_commands_of_its_readme twenty_tasks_run_at_once_while_reads_are_answered
 
 swarm-together:
-	$(TEST) --no-fail-fast -p atq-tests --lib --bins
 	$(SWARM_TEST) --test swarm -- --test-threads=2 $(addprefix --skip ,$(ALONE))
 
 swarm-alone:

@@ -365,10 +365,9 @@ fn dates(inputs: &Inputs<'_>) -> Vec<String> {
         true => (entered(state, Step::Master), state.finished_at),
         false => (entered(state, Step::Workers), None),
     };
-    // A stopped master may continue for its grace period.
-    let grace = match state.outcome {
-        Some(Outcome::Finished) | None => Duration::ZERO,
-        Some(_) => inputs.spec.master.stop_grace(),
+    let grace = match has_stopped_master(state) {
+        true => inputs.spec.master.stop_grace(),
+        false => Duration::ZERO,
     };
     let ended = ended.map_or(inputs.now, |ended| ended.plus(grace));
     let early = started.since(first);
@@ -381,6 +380,18 @@ fn dates(inputs: &Inputs<'_>) -> Vec<String> {
         (early > DATE_TOLERANCE).then(|| reason("first", early, "before the start of the run"));
     let late = (late > DATE_TOLERANCE).then(|| reason("last", late, "after the end of the run"));
     early.into_iter().chain(late).collect()
+}
+
+/// Whether the Director stopped the master, which may then continue for its grace period.
+fn has_stopped_master(state: &State) -> bool {
+    match state.outcome {
+        Some(Outcome::Stopped) => true,
+        Some(Outcome::Errored) => {
+            let code = state.failure.as_ref().map(|failure| failure.code);
+            code != Some(FailureCode::MasterExit)
+        }
+        Some(Outcome::Finished) | None => false,
+    }
 }
 
 /// The start of a completed step: the sum of the durations of all earlier steps.

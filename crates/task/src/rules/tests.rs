@@ -459,6 +459,21 @@ fn the_last_samples_of_a_stopped_master_are_no_clock_offset() {
 }
 
 #[test]
+fn a_master_that_ended_by_itself_has_no_grace_period() {
+    let spec = spec(&[("/master/stopGracePeriod", json!(30))]);
+    let measured = Measured {
+        dates: Some((second(12), second(73))),
+        ..measured(Vec::new())
+    };
+    let dated = |code| {
+        let state = errored(Step::Running, code, Some(1));
+        verdict(&spec, &state, &measured).1.contains("is dated")
+    };
+    assert!(dated(FailureCode::MasterExit));
+    assert!(!dated(FailureCode::MaxDuration));
+}
+
+#[test]
 fn unreadable_files_invalidate_a_run_without_criteria() {
     let unreadable = Measured {
         doubts: vec!["`a.jtl` cannot be read".into()],
@@ -575,6 +590,10 @@ proptest! {
         };
         let judgement = judgement(&spec, &state, &measured, &generators);
         let is_required = !spec.criteria.is_empty() || least.is_some();
+        let grace = match state.failure.as_ref().map(|failure| failure.code) {
+            None | Some(FailureCode::MasterExit) => 0,
+            Some(_) => spec.master.stop_grace().as_secs(),
+        };
         let is_valid = state.lost.is_empty()
             && state.outcome != Some(Outcome::Stopped)
             && state.failure.as_ref().is_none_or(|failure| failure.code == FailureCode::MasterExit)
@@ -583,7 +602,7 @@ proptest! {
             && ahead.abs() <= 1000
             && !saturated
             && early >= 8
-            && late <= 72;
+            && late <= 72 + grace;
         match judgement.verdict {
             Verdict::Pass => {
                 prop_assert!(is_valid && state.outcome == Some(Outcome::Finished));
