@@ -65,15 +65,14 @@ fn command(fixture: &Fixture, order: &Value) -> Command {
     command
 }
 
+/// The content of each file, by its path.
+type Files = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
 /// Accepts everything, keeps the content of each file, and passes on each header.
 fn director(
     reply: impl Fn(&Header) -> Option<Reply> + Send + Sync + 'static,
-) -> (
-    Server,
-    Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    Receiver<Header>,
-) {
-    let files: Arc<Mutex<BTreeMap<String, Vec<u8>>>> = Arc::default();
+) -> (Server, Files, Receiver<Header>) {
+    let files = Files::default();
     let (sender, headers) = mpsc::channel();
     let (kept, sender): (_, Mutex<Sender<Header>>) = (Arc::clone(&files), Mutex::new(sender));
     let server = Server::tcp(move |request| {

@@ -90,9 +90,8 @@ impl Fixture {
     /// Looks once, and sends until nothing is left. Returns the number of bodies with bytes.
     fn follow(&mut self) -> usize {
         self.follower.look();
-        let mut bodies = 0;
         // Enough for every file to be resumed.
-        for _ in 0..100 {
+        for bodies in 0..100 {
             let body = self.follower.next_body();
             assert!(body.bytes.len() <= MAX_BYTES && body.pieces.len() <= MAX_PARTS);
             if body.is_idle() {
@@ -100,7 +99,6 @@ impl Fixture {
             }
             let answer = self.sink.receive(&body);
             self.follower.apply(&body, &answer);
-            bodies += 1;
         }
         panic!("it never ends");
     }

@@ -820,7 +820,7 @@ fn parts_are_measured_as_in_the_report() {
     for worker in 1..=2 {
         let mut text = "timestamp,elapsed,label,success\n".to_owned();
         for number in 0..100 {
-            let (at, elapsed) = (1_795_255_200_000 + number * 10, number * worker + 1);
+            let (at, elapsed) = (1_795_255_200_000u64 + number * 10, number * worker + 1);
             let label = if number % 3 == 0 { "Login" } else { "Cart" };
             text.push_str(&format!("{at},{elapsed},{label},true\n"));
         }

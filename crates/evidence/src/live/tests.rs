@@ -196,7 +196,7 @@ async fn received_files_are_results_unless_there_are_more_complete_ones() {
     assert!(problem.ends_with("Z while the test ran"), "{problem}");
     assert_eq!(
         evidence.results(&task, "k3v9").await.unwrap(),
-        [kept.clone()]
+        std::slice::from_ref(&kept)
     );
     let results = evidence.results_dir(&task, "k3v9", WORKER);
     assert_eq!(
