@@ -212,7 +212,7 @@ async fn the_final_figures_are_shown_also_without_criteria() {
     let ended = director.atq(&["watch", "load"]).await;
     let shown = ended.out.replace(&director.url, "[url]");
     insta::assert_snapshot!(shown, @"
-    PASS load (exit code 0: success; for a test: it passed)
+    PASS load (exit code 0)
 
     times in ms  samples  errors  per s  mean   p50   p90   p95   p99  max
     GET /            200   1.00%   41.8  12.0  10.0  20.0  25.0  80.0  113

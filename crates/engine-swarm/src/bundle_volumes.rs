@@ -63,8 +63,10 @@ async fn remove_volumes(core: &Core, bundle: &str, entry: IndexedVolumes) -> Vec
     let Elsewhere {
         mut cleared,
         problems,
+        not_attempted,
     } = removed;
     leftovers.extend(problems);
+    leftovers.extend(not_attempted);
     if is_cleared_here {
         cleared.insert(own);
     }

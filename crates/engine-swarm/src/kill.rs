@@ -35,13 +35,18 @@ pub(crate) async fn on_this_node(swarm: &dyn Swarm, labels: &Labels) {
             return;
         }
     };
-    let is_tool = |one: &&Container| role_of(&one.labels).is_some_and(|role| ROLES.contains(&role));
+    let is_tool = |one: &&Container| has_tool(&one.labels);
     let killed = containers.iter().filter(is_tool).map(|one| async {
         if let Err(error) = ignore_missing(swarm.kill_container(&one.id).await) {
             tracing::warn!(%error, "cannot kill a container");
         }
     });
     join_all(killed).await;
+}
+
+/// Whether a container with these labels runs an image of the user.
+fn has_tool(labels: &Labels) -> bool {
+    role_of(labels).is_some_and(|role| ROLES.contains(&role))
 }
 
 /// Kills the run's containers on nodes other than the manager's.
@@ -76,7 +81,9 @@ async fn on_other_nodes(core: &Core, run: Facts<'_>) {
 /// Placement constraints of the carriers; `None` when no node needs one. Constraints cannot express "one of these
 /// nodes", only "none of those".
 fn constraints(tasks: &[SwarmTask], nodes: &[Node], manager: &Manager) -> Option<Vec<String>> {
-    let open = tasks.iter().filter(|task| !task.state.is_terminal());
+    let open = tasks
+        .iter()
+        .filter(|task| !task.state.is_terminal() && has_tool(&task.labels));
     let busy: BTreeSet<&str> = open.filter_map(|task| task.node_id.as_deref()).collect();
     let needs_one = |node: &Node| {
         node.id != manager.node_id && node.ready && node.active && busy.contains(node.id.as_str())

@@ -230,14 +230,16 @@ impl Places {
     /// the index, and the removal is retried in the background.
     ///
     /// # Errors
-    /// When it is not known what is left.
+    /// When the removal was not attempted on all available nodes.
     pub async fn remove(self, core: &Arc<Core>) -> Result<(), String> {
         let removed = self.try_remove(core).await;
+        if !matches!(&removed, Ok(problems) if problems.is_empty()) {
+            sweep_in_background(core);
+        }
         let problems = removed.map_err(|error| format!("volumes on other nodes: {error}"))?;
         if !problems.is_empty() {
             let task = &self.owner.0;
             tracing::warn!(task, left = %problems.join("; "), "result volumes are left on nodes; the removal is retried");
-            sweep_in_background(core);
         }
         Ok(())
     }
@@ -284,7 +286,10 @@ impl Places {
         let own = &manager.node_id;
         let removed = volume_removal::elsewhere(core, order, owner, &recorded, own, &nodes).await;
         self.forget(core, |id| removed.cleared.contains(id)).await?;
-        Ok(removed.problems)
+        match removed.not_attempted {
+            Some(reason) => Err(io::Error::other(reason)),
+            None => Ok(removed.problems),
+        }
     }
 
     /// Removes nodes from the entries.
@@ -395,13 +400,15 @@ async fn remove_batch(
     let Elsewhere {
         mut cleared,
         problems,
+        not_attempted,
     } = removed;
     // The Director uses another manager than before.
     if recorded.contains_key(own) && remove_here(core, batch).await.is_ok() {
         cleared.insert(own.to_owned());
     }
-    if !problems.is_empty() {
-        tracing::debug!(left = %problems.join("; "), "result volumes are left on nodes");
+    let left: Vec<String> = problems.into_iter().chain(not_attempted).collect();
+    if !left.is_empty() {
+        tracing::debug!(left = %left.join("; "), "result volumes are left on nodes");
     }
     let keys: Vec<String> = batch.iter().map(|(key, _)| key.clone()).collect();
     forget(&core.run_volumes.index, &keys, |id| cleared.contains(id)).await

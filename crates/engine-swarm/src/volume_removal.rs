@@ -50,6 +50,8 @@ pub(crate) struct Elsewhere {
     pub cleared: BTreeSet<String>,
     /// The problems of the other nodes.
     pub problems: Vec<String>,
+    /// The reason why the removal was not attempted on all available nodes.
+    pub not_attempted: Option<String>,
 }
 
 /// Removes the volumes of an order on the nodes in `recorded`, which are host names by node id, except on `own`. A node
@@ -97,7 +99,7 @@ pub(crate) async fn elsewhere(
                 }
             }
         }
-        Err(error) => outcome.problems.push(error.to_string()),
+        Err(error) => outcome.not_attempted = Some(error.to_string()),
     }
     outcome
 }

@@ -6,7 +6,7 @@
 //! - [`steps`]: the work of each step; [`interruption`]: interruptible sleeps; `cleanup`: the removal of objects;
 //! - [`bundles`]: the removal of bundles;
 //! - [`limits`]: the timeout and the lease set by the client of a run;
-//! - [`live`]: figures while a test runs;
+//! - [`live`]: figures while a test runs; [`live_updates`]: these figures and the state of the task, for the API;
 //! - [`queue`]: the queue of tasks; [`health`]: the status of the engine; [`recover`]: resumes tasks at start;
 //!   [`orphans`]: objects of tasks that are not in the store; `damaged`: deletion of unreadable tasks.
 //!
@@ -27,6 +27,7 @@ pub mod ingest;
 pub mod interruption;
 pub mod limits;
 pub mod live;
+pub mod live_updates;
 pub mod logs;
 mod manifest;
 pub mod orphans;

@@ -4,19 +4,16 @@
 //! - [`LiveRun`]: shared by the driver of a run and the API;
 //! - [`LiveResults`]: receives the bytes of result files from the engine, keeps and decodes them, and computes a
 //!   [`Snapshot`] once a second while one is needed;
-//! - `following`: what the driver does: it begins and ends the following of files;
-//! - [`updates`]: the state of a task and its snapshot for the API, once or as a stream.
+//! - `following`: the following of a run's files, which a step begins and ends.
 //!
 //! The figures of the report replace those of a snapshot.
 
 pub(crate) mod following;
 mod results;
 mod snapshot;
-pub mod updates;
 
 pub use results::LiveResults;
 pub use snapshot::Snapshot;
-pub use updates::{LiveUpdate, TaskUpdate};
 
 use atq_engine::{ContainerSample, Source};
 use atq_task::timestamp::Timestamp;

@@ -10,7 +10,7 @@ use super::{report, sse};
 use atq_access::Principal;
 use atq_api_spec::error::Problem;
 use atq_api_spec::live::{LiveFigures, LiveTask, StreamedLiveTask};
-use atq_run::live::{LiveUpdate, TaskUpdate};
+use atq_run::live_updates::{LiveUpdate, TaskUpdate};
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::sse::Event;

@@ -2,7 +2,7 @@
 
 use super::gauges::Gauges;
 use atq_run::Orchestrator;
-use atq_run::live::LiveUpdate;
+use atq_run::live_updates::LiveUpdate;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;

@@ -1,15 +1,11 @@
-//! What the driver of a run does for the figures of its test.
+//! The following of the result files of a run.
 
 use super::LiveResults;
 use crate::clock::Clock;
-use crate::run::Run;
-use atq_engine::{Member, ResultsFollow, Role, RunContext, Source};
-use atq_task::event::Event;
+use atq_engine::ResultsFollow;
 use atq_task::spec::TaskName;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -39,74 +35,22 @@ pub(crate) struct Followed {
     computing: AbortOnDropHandle<()>,
 }
 
-impl Run {
-    /// Follows the result files of workers and masters from now on. Errors never fail the run.
-    pub(crate) async fn follow_results(&mut self, members: &[Member]) {
-        if !matches!(self.following, Following::No) {
-            return;
-        }
-        let is_followed =
-            |member: &&Member| matches!(member.source.role, Role::Worker | Role::Master);
-        let members: Vec<Member> = members.iter().filter(is_followed).cloned().collect();
-        let sources = members.iter().map(|member| member.source).collect();
-        self.following = match self.live_results(sources).await {
-            Ok(results) => Following::Yes(self.follow(members, results)),
-            Err(problem) => {
-                tracing::warn!(task = %self.spec.name, %problem, "there are no figures while the test runs");
-                Following::Failed
-            }
-        };
-    }
-
-    async fn live_results(&self, sources: BTreeSet<Source>) -> Result<LiveResults, String> {
-        let (evidence, limits) = (self.shared.evidence.clone(), self.shared.settings.results);
-        let (name, suffix) = (self.spec.name.clone(), self.state.run.clone());
-        let open = spawn_blocking(move || evidence.live_files(&name, &suffix, limits)).await;
-        let files = open.map_err(|error| error.to_string())?;
-        let files = files.map_err(|error| error.to_string())?;
-        LiveResults::new(&self.spec, files, sources, self.shared.clock)
-    }
-
-    fn follow(&self, members: Vec<Member>, results: LiveResults) -> Followed {
-        let results = Arc::new(results);
-        self.live.set_results(Some(Arc::clone(&results)));
-        let sink = Arc::clone(&results) as _;
-        Followed {
-            task: self.spec.name.clone(),
-            clock: self.shared.clock,
-            guard: self
-                .shared
-                .engine
-                .follow_results(self.facts(), members, sink),
-            computing: AbortOnDropHandle::new(tokio::spawn(Arc::clone(&results).run())),
+impl Followed {
+    /// Computes the figures from now on.
+    pub(crate) fn new(
+        task: TaskName,
+        clock: Clock,
+        results: Arc<LiveResults>,
+        guard: Box<dyn ResultsFollow>,
+    ) -> Self {
+        let computing = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&results).run()));
+        Self {
+            task,
+            clock,
             results,
+            guard,
+            computing,
         }
-    }
-
-    /// Notes which containers have ended: nothing more is expected of their files.
-    pub(crate) fn note_ends(&self, members: &[Member]) {
-        if let Some(results) = self.live.results() {
-            let ended = members.iter().filter(|member| member.has_ended());
-            ended.for_each(|member| results.note_end(member.source));
-        }
-    }
-
-    /// Marks the files of lost workers.
-    pub(crate) fn lose_results(&self) {
-        if let Some(results) = self.live.results() {
-            for lost in &self.state.lost {
-                results.lose(Source::new(Role::Worker, lost.replica));
-            }
-        }
-    }
-
-    /// The event for a stop condition that is met.
-    pub(crate) fn met_condition(&self) -> Option<Event> {
-        let met = self.live.results()?.met()?;
-        Some(Event::StopConditionMet {
-            condition: met.condition,
-            seen: met.seen,
-        })
     }
 }
 

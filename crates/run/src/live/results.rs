@@ -97,7 +97,7 @@ struct ReadState {
 
 impl LiveResults {
     /// The results of these containers. `files` are those of an earlier process.
-    pub(super) fn new(
+    pub(crate) fn new(
         spec: &TaskSpec,
         files: LiveFiles,
         sources: BTreeSet<Source>,
@@ -162,12 +162,12 @@ impl LiveResults {
     }
 
     /// The stop condition that ends the run.
-    pub(super) fn met(&self) -> Option<MetCondition> {
+    pub(crate) fn met(&self) -> Option<MetCondition> {
         self.met.lock().clone()
     }
 
     /// The container is lost: no more bytes are expected, but they are accepted.
-    pub(super) fn lose(&self, source: Source) {
+    pub(crate) fn lose(&self, source: Source) {
         if let Some(progress) = self.progress.lock().sources.get_mut(&source) {
             progress.is_lost = true;
         }
@@ -175,7 +175,7 @@ impl LiveResults {
     }
 
     /// The container has ended: nothing is expected after the bytes until now.
-    pub(super) fn note_end(&self, source: Source) {
+    pub(crate) fn note_end(&self, source: Source) {
         let now = self.clock.now();
         if let Some(progress) = self.progress.lock().sources.get_mut(&source) {
             progress.ended_at.get_or_insert(now);

@@ -5,6 +5,7 @@ mod collect;
 mod command;
 mod containers;
 mod delay;
+mod figures;
 mod master;
 mod readiness;
 mod report;

@@ -1,7 +1,8 @@
 //! Figures while a test runs, and what is kept of the received files.
 
 use super::simulation::{Director, Simulation, simple};
-use crate::live::{LiveResults, TaskUpdate};
+use crate::live::LiveResults;
+use crate::live_updates::TaskUpdate;
 use atq_engine::growing::GrowingFiles;
 use atq_engine::{Role, Source};
 use atq_evidence::results::KeptResults;

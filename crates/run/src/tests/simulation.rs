@@ -56,7 +56,7 @@ impl Simulation {
     pub fn new() -> Self {
         let fake = FakeSwarm::new();
         fake.image(SIDECAR);
-        fake.image(CARRIER).exits(0);
+        fake.image(CARRIER).exits(0).in_role(Role::Tail);
         fake.image("tool:1")
             .prints(&["ready"])
             .in_role(Role::Wait)

@@ -1,6 +1,6 @@
 //! The state of a task and the figures of its test for the API.
 
-use super::{ContainerUsage, LiveRun, Snapshot};
+use crate::live::{ContainerUsage, LiveRun, Snapshot};
 use crate::{Orchestrator, View};
 use atq_engine::Source;
 use atq_store::{Store, StoreError};
