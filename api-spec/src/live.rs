@@ -163,6 +163,10 @@ pub struct LiveFigures {
     pub workers_left_out: usize,
     /// The most frequent response codes of all requests; empty after the end of the run.
     pub codes: Vec<CodeCount>,
+    /// Distribution of the response times of all samples since the start, from the shortest; empty if the tool reports
+    /// intervals or no times, and after the end of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response_times: Vec<TimeBucket>,
     /// Figures over time since the start.
     pub series: Series,
     /// `series` has only the points that start at this time or later, in milliseconds since the Unix epoch: the client has
@@ -189,6 +193,18 @@ pub struct LiveGroup {
     pub total: Figures,
     /// Figures of the latest seconds.
     pub last: Figures,
+}
+
+/// Samples whose response time lies between the bound of the bucket before and that of this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeBucket {
+    /// Longest response time in milliseconds; absent in the last bucket, which has no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 250)]
+    pub up_to: Option<u64>,
+    /// Number of samples.
+    pub count: u64,
 }
 
 /// Requests with a response code.

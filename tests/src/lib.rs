@@ -17,6 +17,7 @@ pub mod image;
 pub mod isolation;
 pub mod jmeter;
 pub mod jtl;
+pub mod live;
 pub mod netns;
 pub mod nodes;
 pub mod readers;

@@ -44,6 +44,21 @@ impl Evidence {
         MetricsLog::new(self.run_dir(task, run).join(FILE))
     }
 
+    /// The file of a run until now; without a file, the names of its columns.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn container_metrics(&self, task: &TaskName, run: &str) -> io::Result<String> {
+        let path = self.run_dir(task, run).join(FILE);
+        let read = move || {
+            let mut text = if_there(log::read(&path))?.unwrap_or_else(|| row::HEADER.to_owned());
+            // The last row may be incomplete while it is written.
+            text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+            Ok(text)
+        };
+        spawn_blocking(read).await.map_err(io::Error::other)?
+    }
+
     /// The resource usage of a run's containers until now. CPU usage and memory of workers and masters are those since
     /// `started`, the start of the test.
     ///

@@ -207,8 +207,18 @@ impl Distribution {
         }
     }
 
-    fn samples(&self) -> u64 {
+    /// The number of samples.
+    pub fn samples(&self) -> u64 {
         self.steps.last().map_or(0, |(_, seen)| *seen)
+    }
+
+    /// The number of samples up to a duration in milliseconds. It includes those that are longer by less than a thousandth.
+    pub fn up_to(&self, millis: u64) -> u64 {
+        let equal = |value| highest(bucket(value, BITS), BITS);
+        let longest = (equal(millis) * 1000).max(equal(millis * 1000));
+        let step = self.steps.partition_point(|(upper, _)| *upper <= longest);
+        let last = step.checked_sub(1).and_then(|last| self.steps.get(last));
+        last.map_or(0, |(_, seen)| *seen)
     }
 
     /// The time of the sample with this rank, which begins with one; in microseconds.

@@ -847,3 +847,34 @@ fn parts_are_measured_as_in_the_report() {
     );
     assert_eq!(measured[2], None);
 }
+
+#[test]
+fn each_sample_is_in_the_bucket_of_its_response_time() {
+    let mut live = Live::new(Vec::new());
+    let mut text = "timestamp,elapsed,label,success\n".to_owned();
+    for (number, elapsed) in [1, 5, 6, 250, 251, 1000, 60_000, 60_100]
+        .into_iter()
+        .enumerate()
+    {
+        let at = 1_795_255_200_000 + number as u64 * 1000;
+        text.push_str(&format!("{at},{elapsed},Login,true\n"));
+    }
+    live.feed("worker.1/results.csv", text.as_bytes());
+    let buckets = live.snapshot(1_795_255_300_000).response_times;
+    let counts: Vec<_> = buckets
+        .iter()
+        .map(|bucket| (bucket.up_to, bucket.count))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    let expected = [
+        (Some(5), 2),
+        (Some(10), 1),
+        (Some(250), 1),
+        (Some(500), 1),
+        (Some(1000), 1),
+        (Some(60_000), 1),
+        (None, 1),
+    ];
+    assert_eq!(counts, expected);
+    assert_eq!(buckets.len(), 14);
+}

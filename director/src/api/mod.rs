@@ -19,6 +19,7 @@ mod access;
 mod app;
 mod body;
 mod carriers;
+mod container_metrics;
 mod databind;
 mod detached;
 mod door;

@@ -5,8 +5,8 @@ use super::app::App;
 use super::door::{self, Door};
 use super::session::Browsers;
 use super::{
-    body, databind, error, events, exchange, headers, health, live, logs, manifest, media, metrics,
-    monitoring, openapi, report, results, session, swarm, task, token,
+    body, container_metrics, databind, error, events, exchange, headers, health, live, logs,
+    manifest, media, metrics, monitoring, openapi, report, results, session, swarm, task, token,
 };
 use crate::exchange::Exchange;
 use atq_access::Permission;
@@ -93,6 +93,11 @@ pub(super) fn resources() -> OpenApiRouter<App> {
         .add(Read, Media::Problem, routes!(logs::logs))
         .add(Read, Media::Problem, routes!(report::report))
         .add(Read, Media::Problem, routes!(results::results))
+        .add(
+            Read,
+            Media::Problem,
+            routes!(container_metrics::container_metrics),
+        )
         .add(Read, Media::Problem, routes!(manifest::manifest))
         .add(Run, Media::Vendor(MEDIA_UPLOAD), routes!(databind::upload))
         .add(Read, Media::Vendor(MEDIA_UPLOADS), routes!(databind::list))

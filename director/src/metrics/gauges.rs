@@ -2,7 +2,7 @@
 
 use super::Label;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeGaugeValue, EncodeLabel, EncodeLabelSet, EncodeMetric,
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabel, EncodeLabelSet, EncodeMetric, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -66,4 +66,38 @@ impl<'a> Gauges<'a> {
         }
         Ok(())
     }
+
+    /// Writes histograms with labels, unless there are none.
+    pub(super) fn histograms<L: EncodeLabel, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: &Unit,
+        rows: Vec<([L; N], Distribution)>,
+    ) -> fmt::Result
+    where
+        [L; N]: EncodeLabelSet,
+    {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let help = format!("{help}.");
+        let mut encoder =
+            self.0
+                .encode_descriptor(name, &help, Some(unit), MetricType::Histogram)?;
+        for (labels, Distribution { sum, buckets }) in rows {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let mut encoder = encoder.encode_family(&labels)?;
+            encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The content of a histogram.
+pub(super) struct Distribution {
+    /// Sum of the values.
+    pub sum: f64,
+    /// The upper bound of each bucket, the last of which is [`f64::INFINITY`], and its number of values.
+    pub buckets: Vec<(f64, u64)>,
 }

@@ -1,6 +1,6 @@
 //! Figures of running tests.
 
-use super::gauges::Gauges;
+use super::gauges::{Distribution, Gauges};
 use atq_run::Orchestrator;
 use atq_run::live_updates::LiveUpdate;
 use futures_util::future::join_all;
@@ -71,6 +71,7 @@ impl Collector for LiveTests {
         let tests = self.tests.lock();
         figures(&tests, &mut gauges)?;
         response_times(&tests, &mut gauges)?;
+        distributions(&tests, &mut gauges)?;
         workers(&tests, &mut gauges)?;
         containers(&tests, &mut gauges)
     }
@@ -157,6 +158,27 @@ fn response_times(tests: &[LiveUpdate], gauges: &mut Gauges<'_>) -> fmt::Result 
         "task_response_time",
         help,
         Some(&Unit::Seconds),
+        rows.collect(),
+    )
+}
+
+fn distributions(tests: &[LiveUpdate], gauges: &mut Gauges<'_>) -> fmt::Result {
+    let rows = tests.iter().filter_map(|test| {
+        let figures = test.snapshot.as_ref()?.figures.as_ref()?;
+        #[expect(clippy::cast_precision_loss)]
+        let sum = figures.total.mean * figures.total.samples as f64 / 1000.0;
+        let buckets = figures.response_times.iter().map(|bucket| {
+            let bound = bucket.up_to.map(Duration::from_millis);
+            let bound = bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+            (bound, bucket.count)
+        });
+        let buckets: Vec<_> = buckets.collect();
+        (!buckets.is_empty()).then_some(([of_task(test)], Distribution { sum, buckets }))
+    });
+    gauges.histograms(
+        "task_response_times",
+        "Response times of a running test since its start",
+        &Unit::Seconds,
         rows.collect(),
     )
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use Permission::{Administer, Public, Read, Run};
 
 /// The permission of each route.
-const TABLE: [(&str, Permission); 26] = [
+const TABLE: [(&str, Permission); 27] = [
     ("DELETE /databind/{id}", Run),
     ("DELETE /task/{id}", Run),
     ("DELETE /token/{id}", Read),
@@ -25,6 +25,7 @@ const TABLE: [(&str, Permission); 26] = [
     ("GET /swarm", Administer),
     ("GET /task", Read),
     ("GET /task/{id}", Read),
+    ("GET /task/{id}/container-metrics", Read),
     ("GET /task/{id}/events", Read),
     ("GET /task/{id}/live", Read),
     ("GET /task/{id}/logs", Read),

@@ -83,6 +83,7 @@ fn every_operation_is_documented_once() {
     getSession get /session
     getSwarm get /swarm
     getTask get /task/{id}
+    getTaskContainerMetrics get /task/{id}/container-metrics
     getTaskEvents get /task/{id}/events
     getTaskLive get /task/{id}/live
     getTaskLogs get /task/{id}/logs

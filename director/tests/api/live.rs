@@ -56,6 +56,33 @@ async fn write(director: &Director, files: &GrowingFiles, seconds: u64, errors: 
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_resource_usage_of_containers_is_a_csv_file_while_the_test_runs_and_afterwards() {
+    const COLUMNS: &str = "at,interval,container,id,node,sampled,cpus,cpus_max,cpus_limit,memory,memory_limit,received,sent,read,written";
+    let director = director(30, &GrowingFiles::default()).await;
+    let path = "/task/usage/container-metrics";
+    assert_eq!(director.get(path).await.status, StatusCode::NOT_FOUND);
+    running(&director, &test("usage")).await;
+    let first = director.get(path).await;
+    assert_eq!(first.headers["content-type"], "text/csv; charset=utf-8");
+    let name = first.headers["content-disposition"].to_str().unwrap();
+    assert!(name.ends_with("-container-metrics.csv\""), "{name}");
+    let rows = async || director.get(path).await.text();
+    let mut text = first.text();
+    while !text.contains(",worker.1,") || !text.contains(",master.1,") {
+        assert!(text.starts_with(COLUMNS) && text.ends_with('\n'), "{text}");
+        assert_ne!(
+            director.get("/task/usage").await.json()["step"],
+            "done",
+            "{text}"
+        );
+        sleep(Duration::from_millis(500)).await;
+        text = rows().await;
+    }
+    director.until("usage", |task| task["step"] == "done").await;
+    assert!(rows().await.contains(",worker.1,"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn figures_are_shown_while_the_test_runs_and_replaced_by_those_of_the_report() {
     let files = GrowingFiles::default();
     let director = director(8, &files).await;
@@ -276,11 +303,16 @@ async fn a_met_condition_stops_the_task_which_fails() {
     task["stopWhen"] = json!(["throughput < 1/min for 5m", "errors>20% for 3s"]);
     running(&director, &task).await;
     files.append(WORKER, FILE, HEADER);
-    write(&director, &files, 4, 1).await;
+    // A window has complete seconds, of which the first and the last one are a part.
+    write(&director, &files, 6, 1).await;
     let before = live(&director, "failing").await;
     let unknown = before.stop_when[0].unknown.as_deref();
     assert_eq!(unknown, Some("the run is shorter than the window"));
-    assert_eq!(before.stop_when[1].seen.as_deref(), Some("10 %"));
+    assert_eq!(
+        before.stop_when[1].seen.as_deref(),
+        Some("10 %"),
+        "{before:#?}"
+    );
     write(&director, &files, 5, 9).await;
     let ended = director
         .until("failing", |task| task["step"] == "done")

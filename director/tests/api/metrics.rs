@@ -176,6 +176,18 @@ async fn a_running_test_has_figures_which_end_with_it() {
             metrics.all_names()
         );
     }
+    let samples = value("atq_task_samples{}");
+    assert_eq!(value("atq_task_response_times_seconds_count{}"), samples);
+    for (bound, count) in [
+        ("0.001", None),
+        ("0.5", Some(0.0)),
+        ("2.5", samples),
+        ("+Inf", samples),
+    ] {
+        let series =
+            format!("atq_task_response_times_seconds_bucket{{le=\"{bound}\",task=\"load\"}}");
+        assert_eq!(metrics.value(&series), count, "{bound}");
+    }
     let workers = |state| {
         metrics.value(&format!(
             "atq_task_workers{{state=\"{state}\",task=\"load\"}}"

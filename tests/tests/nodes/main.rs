@@ -7,6 +7,7 @@
 mod bundle_delivery;
 mod docker_restart;
 mod isolation;
+mod live_figures;
 mod node_loss;
 mod placement;
 
@@ -36,6 +37,15 @@ async fn a_swarm_of_three_nodes() -> Result<()> {
         .await?;
     runner
         .run("manager drained", placement::manager_drained)
+        .await?;
+    runner
+        .run("figures followed", live_figures::figures_followed)
+        .await?;
+    runner
+        .run(
+            "samples of a lost node",
+            live_figures::samples_of_a_lost_node,
+        )
         .await?;
     runner.run("node killed", node_loss::node_killed).await?;
     runner

@@ -1,53 +1,16 @@
 //! Figures of running tests, and their end by `stopWhen`, on the real Swarm.
 
 use anyhow::{Context, Result, ensure};
-use atq_api_spec::live::{LiveFigures, LiveTask};
-use atq_api_spec::report::{Report, Verdict};
+use atq_api_spec::live::LiveTask;
+use atq_api_spec::report::Verdict;
 use atq_api_spec::task::{Step, TaskStatus};
 use atq_tests::client::Client;
 use atq_tests::docker::docker;
-use atq_tests::fixture::{Fixture, RUN_TIMEOUT, small_task, with};
+use atq_tests::fixture::{Fixture, RUN_TIMEOUT, with};
+use atq_tests::live::{live, report, sampling, until_figures};
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
-
-/// Two workers that write `samples` samples each, ten a second, and a master that lasts twice as long.
-fn sampling(name: &str, samples: u32) -> Value {
-    let task = small_task(name, 2);
-    let hold = format!("HOLD={}", samples / 5 + 5);
-    let task = with(task, "/master/environment", json!([hold]));
-    let samples = format!("TURNS={samples}");
-    with(task, "/worker/environment", json!([samples]))
-}
-
-async fn live(client: &Client, name: &str) -> Result<LiveTask> {
-    let response = client.get(&format!("/task/{name}/live")).await?;
-    ensure!(response.status() == 200, "{}", response.status());
-    Ok(response.json().await?)
-}
-
-/// Polls until the figures meet a condition.
-async fn until(
-    client: &Client,
-    name: &str,
-    met: impl Fn(&LiveFigures) -> bool,
-) -> Result<LiveTask> {
-    let begun = Instant::now();
-    loop {
-        let now = live(client, name).await?;
-        if now.figures.as_ref().is_some_and(&met) {
-            return Ok(now);
-        }
-        ensure!(begun.elapsed() < RUN_TIMEOUT && !now.is_final, "{now:#?}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-async fn report(client: &Client, name: &str) -> Result<Report> {
-    let response = client.get(&format!("/task/{name}/report")).await?;
-    ensure!(response.status() == 200, "{}", response.status());
-    Ok(response.json().await?)
-}
 
 /// All states of a stream until its end.
 async fn stream(client: &Client, name: &str) -> Result<Vec<LiveTask>> {
@@ -71,7 +34,7 @@ async fn stream(client: &Client, name: &str) -> Result<Vec<LiveTask>> {
 async fn the_figures_of_a_running_test_are_those_of_its_report_at_the_end() -> Result<()> {
     let fixture = Fixture::start("test-live").await?;
     let client = fixture.client();
-    client.start(&sampling("live-one", 60)).await?;
+    client.start(&sampling("live-one", 2, 60)).await?;
     client
         .until("live-one", RUN_TIMEOUT, |task| task.step >= Step::Running)
         .await?;
@@ -79,7 +42,7 @@ async fn the_figures_of_a_running_test_are_those_of_its_report_at_the_end() -> R
         let client = client.clone();
         async move { stream(&client, "live-one").await }
     });
-    let early = until(&client, "live-one", |figures| figures.total.samples > 0).await?;
+    let early = until_figures(&client, "live-one", |figures| figures.total.samples > 0).await?;
     let figures = early.figures.as_ref().context("no figures")?;
     ensure!(figures.total.samples < 120, "{early:#?}");
     ensure!(early.workers.running == 2 && early.workers.wanted == 2);
@@ -106,7 +69,7 @@ async fn the_figures_of_a_running_test_are_those_of_its_report_at_the_end() -> R
 async fn a_condition_ends_a_failing_test_early_with_its_verdict_and_its_results() -> Result<()> {
     let fixture = Fixture::start("test-stop-when").await?;
     let client = fixture.client();
-    let failing = sampling("stop-when", 3000);
+    let failing = sampling("stop-when", 2, 3000);
     let failing = with(
         failing,
         "/worker/environment",
@@ -115,7 +78,7 @@ async fn a_condition_ends_a_failing_test_early_with_its_verdict_and_its_results(
     let failing = with(failing, "/stopWhen", json!(["errors > 20% for 3s"]));
     client.start(&failing).await?;
     let holds = with(
-        sampling("goes-on", 60),
+        sampling("goes-on", 2, 60),
         "/stopWhen",
         json!(["errors > 20% for 3s"]),
     );
@@ -139,12 +102,13 @@ async fn a_condition_ends_a_failing_test_early_with_its_verdict_and_its_results(
 async fn nothing_is_lost_or_doubled_when_the_director_is_killed_while_it_reads() -> Result<()> {
     let mut fixture = Fixture::start("test-live-crash").await?;
     let client = fixture.client();
-    client.start(&sampling("live-crash", 100)).await?;
-    until(&client, "live-crash", |figures| figures.total.samples > 20).await?;
+    client.start(&sampling("live-crash", 2, 100)).await?;
+    until_figures(&client, "live-crash", |figures| figures.total.samples > 20).await?;
     fixture.take().crash()?;
     fixture.restart().await?;
     let client = fixture.client();
-    let resumed = until(&client, "live-crash", |figures| figures.total.samples > 60).await?;
+    let resumed =
+        until_figures(&client, "live-crash", |figures| figures.total.samples > 60).await?;
     let total = &resumed.figures.as_ref().context("no figures")?.total;
     ensure!(total.samples <= 200, "{total:#?}");
     client.done("live-crash", RUN_TIMEOUT).await?;
@@ -160,8 +124,8 @@ async fn result_volumes_are_removed_after_every_end() -> Result<()> {
     let label = "label=com.atq.director=test-live-volumes";
     let volumes = async || docker(&["volume", "ls", "-q", "--filter", label]).await;
     for name in ["volumes-stopped", "volumes-deleted"] {
-        client.start(&sampling(name, 3000)).await?;
-        until(&client, name, |figures| figures.total.samples > 0).await?;
+        client.start(&sampling(name, 2, 3000)).await?;
+        until_figures(&client, name, |figures| figures.total.samples > 0).await?;
         let listed = volumes().await?;
         ensure!(listed.lines().count() >= 3, "{listed}");
         match name {

@@ -2,13 +2,13 @@
 
 use super::file::LiveFile;
 use super::select::{Named, Selection};
-use crate::histogram::to_f64;
+use crate::histogram::{Distribution, to_f64};
 use crate::recent::{Ring, SECONDS};
 use crate::sample::{Sums, Unknown, figures, together};
 use crate::samples::{Samples, series_missing};
 use crate::summary::{self, History};
 use crate::windows::{Buckets, Content};
-use atq_api_spec::live::{CodeCount, LiveFigures, LiveGroup, LiveSource, SourceState};
+use atq_api_spec::live::{CodeCount, LiveFigures, LiveGroup, LiveSource, SourceState, TimeBucket};
 use atq_api_spec::report::{Figures, Series, SeriesPoint};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +21,10 @@ pub const MAX_WORKERS: usize = 200;
 pub const MAX_SOURCES: usize = 200;
 /// Response codes listed.
 const MAX_CODES: usize = 50;
+/// Bounds of the distribution of response times, in milliseconds.
+const BOUNDS: [u64; 13] = [
+    5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000,
+];
 const SECOND: u64 = 1_000_000;
 
 /// Computes a snapshot without its series and sources.
@@ -186,6 +190,10 @@ fn of_samples(selection: &Selection<'_>, snapshot: LiveFigures) -> LiveFigures {
         labels: named(busiest(labels).into_iter(), &recently),
         labels_left_out,
         codes: codes(&files),
+        response_times: match sums.unknown.times {
+            true => Vec::new(),
+            false => distribution(&times),
+        },
         series: Series {
             missing: series_missing(&sums),
             ..Series::default()
@@ -222,6 +230,18 @@ fn named<'a>(
         }
     });
     named.collect()
+}
+
+fn distribution(times: &Distribution) -> Vec<TimeBucket> {
+    let mut before = 0;
+    let bounds = BOUNDS.map(Some).into_iter().chain([None]);
+    let buckets = bounds.map(|up_to| {
+        let seen = up_to.map_or(times.samples(), |millis| times.up_to(millis));
+        let count = seen - before;
+        before = seen;
+        TimeBucket { up_to, count }
+    });
+    buckets.collect()
 }
 
 fn codes(files: &[(&LiveFile, &Samples, u64)]) -> Vec<CodeCount> {
