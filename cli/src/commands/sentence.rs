@@ -30,6 +30,7 @@ pub fn sentence(event: &TaskEvent) -> String {
         }),
         "failed" => failed(data),
         "stopped" => Some("stopped on request".to_owned()),
+        "stopConditionMet" => stopped_by_condition(data),
         "forced" => Some("forced on request: grace periods are skipped".to_owned()),
         "evidenceKept" => Some(kept(data)),
         "reported" => Some(reported(data)),
@@ -71,6 +72,11 @@ fn count(number: u64, noun: &str) -> String {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
     }
+}
+
+fn stopped_by_condition(data: &Value) -> Option<String> {
+    let (condition, seen) = (text(data, "condition")?, text(data, "seen")?);
+    Some(format!("stopped, as `{condition}` was met: {seen}"))
 }
 
 fn delivered(data: &Value) -> String {

@@ -93,7 +93,11 @@ impl RunState {
     pub fn needs_log(&self) -> bool {
         let is_late = self.live.as_ref().is_some_and(|(live, _)| {
             let elapsed = Duration::from_millis(live.elapsed_ms.unwrap_or(0));
-            live.figures.is_none() && elapsed >= FIGURES_WITHIN
+            let figures = live.figures.as_ref();
+            let has_samples = figures.is_some_and(|figures| figures.total.samples > 0);
+            // Files that are read at the end only have no figures either.
+            let is_unread = !has_samples && live.problem.is_some();
+            (figures.is_none() || is_unread) && elapsed >= FIGURES_WITHIN
         });
         self.step >= Some(Step::Running) && (self.has_no_figures || is_late)
     }

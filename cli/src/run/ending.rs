@@ -21,17 +21,18 @@ pub enum EarlyEnd {
 ///
 /// 1. The test is not finished: [`Exit::TimedOut`] after `--timeout`, else [`Exit::Stopped`].
 /// 2. It was stopped: the same, unless a condition of `stopWhen` stopped it. Only such a test is stopped and has the
-///    verdict `fail`: [`Exit::CriteriaFailed`]. `--timeout` and Ctrl-C count in these two cases only: a test that ended by
+///    verdict `fail`: [`Exit::CriteriaFailed`]; with another verdict it is [`Exit::Invalid`]. `--timeout` and Ctrl-C count in these two cases only: a test that ended by
 ///    itself just before is reported with its own result.
 /// 3. It failed: the failure code decides, see `failed`. A tool that ended with an exit code other than 0 is
 ///    [`Exit::ToolFailed`] regardless of the verdict: also when it was killed or a worker was lost (verdict `invalid`), and
 ///    when criteria do not hold (verdict `fail`), since the figures of a failed tool do not prove a fault of the system
 ///    under test.
 /// 4. It finished: the verdict decides. Without a verdict, a test with criteria or `minSamples` is [`Exit::Invalid`], since
-///    they were not evaluated; other tests have passed.
+///    they were not evaluated; the same holds for `stopWhen`. Other tests have passed.
 pub fn exit(task: &Task, early_end: Option<EarlyEnd>) -> Exit {
     match task.status {
         TaskStatus::Stopped if task.verdict == Some(Verdict::Fail) => Exit::CriteriaFailed,
+        TaskStatus::Stopped if task.stopped_when.is_some() => Exit::Invalid,
         TaskStatus::Initializing | TaskStatus::Started | TaskStatus::Stopped => match early_end {
             Some(EarlyEnd::TimedOut) => Exit::TimedOut,
             _ => Exit::Stopped,
@@ -59,7 +60,8 @@ fn failed(code: &str) -> Exit {
 }
 
 fn by_verdict(task: &Task) -> Exit {
-    let has_requirements = !task.criteria.is_empty() || task.min_samples.is_some();
+    let has_requirements =
+        !task.criteria.is_empty() || !task.stop_when.is_empty() || task.min_samples.is_some();
     match task.verdict {
         Some(Verdict::Pass) => Exit::Pass,
         Some(Verdict::Fail) => Exit::CriteriaFailed,
@@ -74,7 +76,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::run::tests::task;
-    use atq_api_spec::task::{Failure, Step};
+    use atq_api_spec::task::{Failure, MetCondition, Step};
 
     fn errored(code: &str, verdict: Option<Verdict>) -> Task {
         let failure = Failure {
@@ -177,6 +179,19 @@ mod tests {
                 "{early_end:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_test_that_a_condition_stopped_and_that_is_inconclusive_is_invalid() {
+        let mut stopped = with(TaskStatus::Stopped, Some(Verdict::Invalid));
+        stopped.stopped_when = Some(MetCondition {
+            condition: "errors > 20% for 30s".to_owned(),
+            seen: "35 %".to_owned(),
+        });
+        assert_eq!(exit(&stopped, None), Exit::Invalid);
+        let mut unjudged = with(TaskStatus::Finished, None);
+        unjudged.stop_when = vec!["errors > 20% for 30s".to_owned()];
+        assert_eq!(exit(&unjudged, None), Exit::Invalid);
     }
 
     #[test]

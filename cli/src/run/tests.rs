@@ -489,7 +489,7 @@ async fn a_director_without_response_for_too_long_is_unreachable() {
     options.timeouts.unreachable = Duration::from_millis(100);
     let (interrupts, _sender) = Interrupts::new(false, drop);
     let (watched, mut lines) = watching(Director::at(&url).unwrap(), options, interrupts);
-    line(&mut lines, "atq events -f t", &mut Vec::new()).await;
+    line(&mut lines, "atq watch t", &mut Vec::new()).await;
     let error = watched.await.unwrap().unwrap_err();
     assert!(matches!(error, CliError::Unreachable { .. }), "{error}");
 }
@@ -506,7 +506,7 @@ async fn a_token_that_expires_during_the_test_ends_the_watch_at_once() {
     let (watched, mut lines) = watching(director, options(), interrupts);
     line(&mut lines, "the test runs", &mut Vec::new()).await;
     canned.lock().unwrap().is_denied = true;
-    line(&mut lines, "atq events -f t", &mut Vec::new()).await;
+    line(&mut lines, "atq watch t", &mut Vec::new()).await;
     let error = watched.await.unwrap().unwrap_err();
     assert_eq!(error.exit(), crate::exit::Exit::AccessDenied);
     assert_eq!(canned.lock().unwrap().stops, 0);

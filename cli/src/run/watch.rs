@@ -372,10 +372,7 @@ impl Watcher<'_> {
             ),
             _ => String::new(),
         };
-        format!(
-            "{what}{lease}; follow it with `atq events -f {}`",
-            self.name
-        )
+        format!("{what}{lease}; follow it with `atq watch {}`", self.name)
     }
 
     /// Waits for a pending stop request before this program exits.

@@ -65,6 +65,11 @@ impl GrowingFiles {
         self.lock().unreachable.insert(source);
     }
 
+    /// The files of a container can be reached again.
+    pub fn connect(&self, source: Source) {
+        self.lock().unreachable.remove(&source);
+    }
+
     /// The following fails for all containers with this reason, until it is `None`.
     pub fn fail(&self, problem: Option<&str>) {
         self.lock().problem = problem.map(str::to_owned);

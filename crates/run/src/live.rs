@@ -13,6 +13,7 @@ mod results;
 mod snapshot;
 
 pub use results::LiveResults;
+pub(crate) use results::not_evaluated_until_the_end;
 pub use snapshot::Snapshot;
 
 use atq_engine::{ContainerSample, Source};

@@ -97,7 +97,7 @@ async fn the_running_director_conforms_to_the_description() -> Result<()> {
     let output = output?;
     println!("{output}");
     // Guards against a tester that sends no requests.
-    for reached in ["Stateful (in", "24 selected / 24 total"] {
+    for reached in ["Stateful (in", "27 selected / 27 total"] {
         ensure!(output.contains(reached), "`{reached}` is not in:\n{output}");
     }
     ensure!(

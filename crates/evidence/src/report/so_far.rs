@@ -17,6 +17,8 @@ pub struct ConditionResult {
     pub seen: Result<String, String>,
     /// Whether the run is to end.
     pub is_met: bool,
+    /// Whether its value was known at least once.
+    pub was_known: bool,
 }
 
 /// The criteria and stop conditions of a running test.
@@ -24,6 +26,8 @@ pub struct ConditionResult {
 pub struct SoFar {
     conditions: Vec<StopCondition>,
     criteria: Vec<Criterion>,
+    /// For each condition, whether its value was known at least once.
+    known: Vec<bool>,
     /// For each criterion with a window, the worst value that was seen.
     worst: Vec<Option<f64>>,
 }
@@ -34,6 +38,7 @@ impl SoFar {
         Self {
             conditions: spec.stop_when.clone(),
             criteria: spec.criteria.clone(),
+            known: vec![false; spec.stop_when.len()],
             worst: vec![None; spec.criteria.len()],
         }
     }
@@ -69,15 +74,17 @@ impl SoFar {
                 *worst = worse(criterion, *worst, window.value());
             }
         }
-        let conditions = self.conditions.iter().enumerate();
-        let results = conditions.map(|(index, condition)| {
+        let conditions = self.conditions.iter().zip(&mut self.known).enumerate();
+        let results = conditions.map(|(index, (condition, was_known))| {
             let value = match (doubt, last.get(index)) {
                 (Some(doubt), _) => Err(doubt.to_owned()),
                 (None, Some(LastWindow::Value(value))) => Ok(*value),
                 (None, Some(LastWindow::Unknown(why))) => Err(why.clone()),
                 (None, None) => Err("there are no samples yet".to_owned()),
             };
+            *was_known |= value.is_ok();
             ConditionResult {
+                was_known: *was_known,
                 condition: condition.to_string(),
                 is_met: condition.is_met(value.as_ref().ok().copied()),
                 seen: value.map(|value| condition.criterion().seen(value)),

@@ -34,7 +34,7 @@ mod series;
 mod snapshot;
 mod window;
 
-pub use atq_api_spec::live::{LiveFigures, SourceState};
+pub use atq_api_spec::live::{LiveFigures, LiveSource, SourceState};
 pub use measure::{Measure, Measured};
 pub use snapshot::{MAX_LABELS, MAX_SOURCES, MAX_WORKERS};
 pub use window::LastWindow;

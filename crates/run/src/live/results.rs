@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use atq_engine::{Append, Appended, ResultsSink, Source};
 use atq_evidence::live::{LiveFile, LiveFiles, Stored};
 use atq_evidence::report::{ConditionResult, ResultFiles, SoFar};
-use atq_report::live::Live;
+use atq_report::live::{Live, LiveFigures, LiveSource, SourceState};
 use atq_task::spec::{TaskSpec, shorten};
 use atq_task::state::MetCondition;
 use atq_task::timestamp::Timestamp;
@@ -31,6 +31,9 @@ const STALE_AFTER: Duration = Duration::from_secs(30);
 /// Problems of a snapshot without figures.
 const NO_FILES: &str = "no bytes of result files have arrived yet";
 const RESTORING: &str = "the result files are read again after a restart of the Director";
+/// The reason why no window is evaluated before all files were read once: after a downtime of the Director, they lack the
+/// samples that were written meanwhile.
+const NOT_READ: &str = "the result files were not all read yet";
 /// Bytes per read of a file that was received by an earlier process.
 const READ_BYTES: usize = 256 * 1024;
 /// Maximum number of remembered files of which no more bytes are accepted.
@@ -90,6 +93,8 @@ struct SourceProgress {
 struct ReadState {
     /// The time up to which the files were read.
     until: Timestamp,
+    /// Whether all files that are expected to be read were read at least once.
+    is_read: bool,
     lag: Option<Duration>,
     problem: Option<String>,
     lost: Vec<Source>,
@@ -291,11 +296,43 @@ impl LiveResults {
         }
     }
 
-    /// The reason why the stop conditions were not evaluated until the end of the test.
-    pub(crate) fn unevaluated(&self) -> Option<String> {
-        let problem = self.latest().problem.clone();
-        problem.filter(|_| self.has_conditions)
+    /// Sentences about stop conditions that were not evaluated until the end of the test, or never.
+    pub(crate) fn unevaluated(&self) -> Vec<String> {
+        let latest = self.latest();
+        if let Some(problem) = latest.problem.as_ref().filter(|_| self.has_conditions) {
+            return vec![not_evaluated_until_the_end(problem)];
+        }
+        let never = latest.conditions.iter().filter(|one| !one.was_known);
+        let never = never.filter_map(|one| {
+            let (condition, why) = (&one.condition, one.seen.as_ref().err()?);
+            Some(format!(
+                "the stop condition `{condition}` was never evaluated: {why}"
+            ))
+        });
+        never.collect()
     }
+}
+
+/// A sentence about all stop conditions.
+pub(crate) fn not_evaluated_until_the_end(why: &str) -> String {
+    format!("`stopWhen` was not evaluated until the end of the test: {why}")
+}
+
+/// The reason why no file has figures while the test runs.
+fn unreadable(figures: &LiveFigures) -> Option<String> {
+    let has_figures = |one: &LiveSource| one.samples > 0 || one.state == SourceState::Reading;
+    if figures.total.samples > 0 || figures.sources.iter().any(has_figures) {
+        return None;
+    }
+    let first = figures.sources.first()?;
+    let reason = first.problem.as_deref().unwrap_or(match first.state {
+        SourceState::AtTheEnd => "its format has figures at the end only",
+        _ => "it has no samples yet",
+    });
+    Some(format!(
+        "no result file has figures yet: `{}`: {reason}",
+        first.path
+    ))
 }
 
 /// Nothing is written while it exists.
@@ -386,6 +423,7 @@ impl Progress {
         ReadState {
             lag: until.filter(|_| is_read).map(|until| now.since(until)),
             until: until.unwrap_or(now),
+            is_read,
             problem: self.problem(&stale),
             lost: lost.map(|(source, _)| *source).collect(),
         }
@@ -525,7 +563,9 @@ impl Work {
         if !self.is_restored {
             return Some(RESTORING.to_owned());
         }
-        read.problem.clone().or_else(|| self.refusal())
+        let unread = || (!read.is_read).then(|| NOT_READ.to_owned());
+        let problem = read.problem.clone();
+        problem.or_else(|| self.refusal()).or_else(unread)
     }
 
     /// A sentence about files of which no more bytes are accepted.
@@ -548,9 +588,10 @@ impl Work {
         let mut last = Vec::new();
         decode(&mut self.figures, |live| {
             lost.iter().for_each(|file| live.lost(file));
-            match self.so_far.is_empty() {
-                true => live.observe(until),
-                false => last = live.windows(until),
+            match (read.is_read, self.so_far.is_empty()) {
+                (false, _) => {}
+                (true, true) => live.observe(until),
+                (true, false) => last = live.windows(until),
             }
         });
         self.so_far.observe(&last, doubt.as_deref())
@@ -571,7 +612,10 @@ impl Work {
         if let (Some(figures), Some(refusal)) = (&mut figures, self.refusal()) {
             figures.notes.push(refusal);
         }
-        let no_figures = || figures.is_none().then(|| NO_FILES.to_owned());
+        let no_figures = || match &figures {
+            None => Some(NO_FILES.to_owned()),
+            Some(figures) => unreadable(figures),
+        };
         Snapshot {
             id: now.0,
             lag: read

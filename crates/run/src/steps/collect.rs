@@ -37,9 +37,8 @@ pub async fn collect(run: &mut Run) -> StepResult {
     run.keep_usage().await;
     shutdown::stop_test(run).await?;
     let skips_last_bytes = run.state.forced || run.desired().is_deleted();
-    let ends = std::mem::take(&mut run.following).end(skips_last_bytes);
-    let (kept, ()) = tokio::join!(keep_all(run, LOG_TIMEOUT), ends);
-    Ok(kept)
+    run.following = std::mem::take(&mut run.following).ending(skips_last_bytes);
+    Ok(keep_all(run, LOG_TIMEOUT).await)
 }
 
 /// Keeps the logs of all containers, as far as they can be read within `timeout`, and the results of those that have

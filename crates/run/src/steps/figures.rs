@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 impl Run {
     /// Follows the result files of workers and masters from now on. Errors never fail the run.
     pub(super) async fn follow_results(&mut self, members: &[Member]) {
-        if !matches!(self.following, Following::No) {
+        if !self.following.is_missing() {
             return;
         }
         let is_followed =
@@ -23,7 +23,7 @@ impl Run {
             Ok(results) => Following::Yes(self.follow(members, results)),
             Err(problem) => {
                 tracing::warn!(task = %self.spec.name, %problem, "there are no figures while the test runs");
-                Following::Failed
+                Following::failed()
             }
         };
     }

@@ -6,6 +6,7 @@ use super::results::missing_part;
 use super::{containers, shutdown};
 use crate::control::RunControl;
 use crate::interruption::StepResult;
+use crate::live::not_evaluated_until_the_end;
 use crate::run::Run;
 use crate::usage::{MIN_SAMPLED_DURATION, requires_cpu_usage};
 use atq_engine::{Role, Source};
@@ -32,6 +33,7 @@ pub async fn report(run: &mut Run) -> StepResult {
     {
         return Ok(event);
     }
+    run.following.ended().await;
     remove_received(run).await;
     if run.desired().is_deleted() {
         return Ok(deleted(run));
@@ -69,11 +71,12 @@ async fn notes_on_received(run: &Run) -> Vec<String> {
         .into_iter()
         .filter(|kept| kept.partial);
     let mut notes: Vec<String> = partial.filter_map(|kept| missing_part(&kept)).collect();
-    let results = run.live.results();
-    if let Some(why) = results.and_then(|results| results.unevaluated()) {
-        notes.push(format!(
-            "`stopWhen` was not evaluated until the end of the test: {why}"
-        ));
+    match run.live.results() {
+        Some(results) => notes.extend(results.unevaluated()),
+        None if run.spec.stop_when.is_empty() || run.state.started_at.is_none() => {}
+        None => notes.push(not_evaluated_until_the_end(
+            "the result files were not read while the test ran",
+        )),
     }
     notes
 }

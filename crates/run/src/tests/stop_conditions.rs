@@ -164,6 +164,63 @@ fn files_that_are_not_read_stop_no_run() {
 }
 
 #[test]
+fn samples_that_were_written_during_a_downtime_are_read_before_a_condition_is_evaluated() {
+    const DOWNTIME: u64 = 200;
+    let (simulation, files) = simulation(600);
+    let mut writer = Writer::new(&files, &[1]);
+    let definition = task("downtime", json!(["throughput < 1/s for 60s"]));
+    let (name, mut writer, ended) = simulation.run(|director| async move {
+        let name = running(&director, &definition).await;
+        writer.write(&director, 10, 0).await;
+        (name, writer, director.orchestrator.shared().clock.now())
+    });
+    for number in 0..DOWNTIME * 10 {
+        let end = ended.0 + number * 100;
+        writer.append(|_| format!("{},10,Login,true\n", end - 10));
+    }
+    simulation.downtime(Duration::from_secs(DOWNTIME));
+    files.disconnect(worker(1));
+    simulation.run(|director| async move {
+        // Its carriers reach the Director a moment after its start.
+        sleep(Duration::from_secs(3)).await;
+        files.connect(worker(1));
+        writer.write(&director, 20, 0).await;
+        let snapshot = results(&director, &name).await.snapshot().await;
+        let seen = snapshot.conditions[0].seen.clone();
+        assert!(seen.is_ok(), "{seen:?}");
+        let state = director.state(&name);
+        assert_eq!(state.outcome, None, "{:?}", state.stopped_when);
+    });
+}
+
+#[test]
+fn a_condition_that_never_had_a_value_is_noted() {
+    let (simulation, files) = simulation(10);
+    simulation.run(|director| async move {
+        let conditions = json!(["errors > 50% for 2s", "p95 of Logn > 2s for 1m"]);
+        let name = running(&director, &task("misspelled", conditions)).await;
+        let mut writer = Writer::new(&files, &[1]);
+        writer.write(&director, 8, 0).await;
+        let state = director.wait_done(&name).await;
+        assert_eq!(judgement(&state).0, Verdict::Pass);
+        let notes = report(&director, &name).await.notes;
+        let never = "the stop condition `p95 of Logn > 2s for 60s` was never evaluated: ";
+        assert!(
+            notes.iter().any(|note| note.starts_with(never)),
+            "{notes:?}"
+        );
+        assert_eq!(
+            notes
+                .iter()
+                .filter(|note| note.contains("stop condition"))
+                .count(),
+            1,
+            "{notes:?}"
+        );
+    });
+}
+
+#[test]
 fn a_condition_is_met_after_a_restart() {
     let (simulation, files) = simulation(600);
     let mut writer = Writer::new(&files, &[1]);
