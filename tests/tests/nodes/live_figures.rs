@@ -33,7 +33,7 @@ pub async fn figures_followed(nodes: &Nodes) -> Result<String> {
         let has = |what: &str| objects.iter().any(|object| object.starts_with(what));
         ensure!(has(&format!("volume atq-results-{run}-")), "{objects:?}");
         ensure!(
-            has(&format!("container atq-carrier-{run}-t")),
+            has(&format!("container live-{run}-tail")),
             "{objects:?}"
         );
     }
