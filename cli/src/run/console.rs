@@ -148,11 +148,12 @@ pub fn lines(view: &View<'_>, size: Size, with_labels: bool) -> Vec<Line> {
     let mut sections = vec![
         warnings(view.live),
         criteria(&view.live.criteria),
-        conditions(&view.live.stop_when),
+        conditions(&view.live.stop_when, view.step),
     ];
     sections.extend(
         figures
-            .filter(|_| with_labels)
+            // Final figures have no latest seconds; a table of them follows.
+            .filter(|figures| with_labels && figures.last_seconds > 0)
             .map(|figures| labels(figures, columns)),
     );
     sections.extend(figures.map(notes));
@@ -249,10 +250,12 @@ fn generator(container: &LiveContainer) -> Option<Generator<'_>> {
 /// The figures of the last seconds and in total.
 fn totals(figures: &LiveFigures, columns: usize) -> Vec<Line> {
     let last = last_seconds(figures);
-    let rows = [
-        Row::of(&last, &figures.last),
-        Row::of("total", &figures.total),
-    ];
+    let total = Row::of("total", &figures.total);
+    let rows = match figures.last_seconds {
+        // The final figures.
+        0 => vec![total],
+        _ => vec![Row::of(&last, &figures.last), total],
+    };
     let limits = Limits {
         columns,
         label: last.len().max(TITLE.len()),
@@ -373,7 +376,10 @@ fn criteria(results: &[CriterionResult]) -> Section {
     }
 }
 
-fn conditions(conditions: &[LiveCondition]) -> Section {
+/// The conditions while the test runs; afterwards the one that ended it.
+fn conditions(all: &[LiveCondition], step: Step) -> Section {
+    let applies = |one: &&LiveCondition| step == Step::Running || one.has_ended_run;
+    let conditions: Vec<&LiveCondition> = all.iter().filter(applies).collect();
     let names: Vec<String> = conditions
         .iter()
         .map(|one| one_line(&one.condition))
@@ -384,7 +390,7 @@ fn conditions(conditions: &[LiveCondition]) -> Section {
         .max()
         .unwrap_or(0)
         .min(MAX_LABEL);
-    let line = |(condition, name): (&LiveCondition, &String)| {
+    let line = |(condition, name): (&&LiveCondition, &String)| {
         let name = left(&text::cut_middle(name, MAX_LABEL), widest);
         let line = Line::plain(format!("  {name}  "));
         let value = match (&condition.seen, &condition.unknown) {
@@ -403,7 +409,7 @@ fn conditions(conditions: &[LiveCondition]) -> Section {
         }
     };
     Section {
-        title: Some(Line::styled(DIM, "the run ends early when")),
+        title: (!conditions.is_empty()).then(|| Line::styled(DIM, "the run ends early when")),
         lines: conditions.iter().zip(&names).map(line).collect(),
         least: 2,
         left_out: 0,
@@ -433,11 +439,10 @@ fn labels<'a>(figures: &'a LiveFigures, columns: usize) -> Section {
 }
 
 fn notes(figures: &LiveFigures) -> Section {
-    let summarised = "the figures are the tool's own of intervals, not of samples".to_owned();
-    let summarised = figures.is_summarised.then_some(&summarised);
-    let texts = summarised.into_iter().chain(&figures.notes);
     Section {
-        lines: texts
+        lines: figures
+            .notes
+            .iter()
             .map(|note| (0, Line::styled(DIM, format!("note: {note}"))))
             .collect(),
         ..Section::default()

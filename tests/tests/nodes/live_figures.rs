@@ -32,10 +32,7 @@ pub async fn figures_followed(nodes: &Nodes) -> Result<String> {
         let objects = nodes.objects(node).await?;
         let has = |what: &str| objects.iter().any(|object| object.starts_with(what));
         ensure!(has(&format!("volume atq-results-{run}-")), "{objects:?}");
-        ensure!(
-            has(&format!("container live-{run}-tail")),
-            "{objects:?}"
-        );
+        ensure!(has(&format!("container live-{run}-tail")), "{objects:?}");
     }
     let mut lags = Vec::new();
     let begun = Instant::now();
