@@ -37,6 +37,7 @@ impl FileTally {
     /// Prepares the tally for figures during a run.
     pub(crate) fn follow(&mut self) {
         self.samples.follow();
+        self.history.watches.limit();
         self.fingerprint = Builder::small();
     }
 

@@ -12,7 +12,8 @@
 //! - A file that is not a result file is listed with the reason, and the rest of it is not examined.
 //!
 //! The latest seconds of a file are those before its newest samples, because tools write in blocks, and clocks of
-//! nodes differ. A file without new samples for longer than its observed delay counts as silent.
+//! nodes differ. A file without new samples for longer than usual counts as silent. Samples in the future belong to no
+//! window until the time comes.
 //!
 //! Memory is bounded: per file by labels, workers and the duration of the run; the number of files that
 //! are read by [`MAX_FILES`].
@@ -27,6 +28,7 @@
 //! assert_eq!((snapshot.total.samples, snapshot.total.errors), (2, 1));
 //! ```
 
+mod arrivals;
 mod file;
 mod measure;
 mod select;
@@ -64,8 +66,6 @@ pub struct Live {
     /// Files above the maximum, up to the same number.
     refused: BTreeSet<String>,
     points: Points,
-    /// The time of the last observation in microseconds since 1970.
-    at: Option<u64>,
 }
 
 impl Live {
@@ -132,7 +132,7 @@ impl Live {
 
     /// The values of the windows of [`Live::new`] that end with the latest complete second, in their order.
     /// `read_until` is that of [`Live::snapshot`]: with it, the throughput of a tool that writes nothing more becomes
-    /// zero. Must be called about once a second, as the delay of the tool is measured between calls.
+    /// zero. Must be called about once a second, as the time between the blocks of a tool is measured by calls.
     pub fn windows(&mut self, read_until: u64) -> Vec<LastWindow> {
         self.observe(read_until);
         let mut selection = select(&self.files);
@@ -172,10 +172,8 @@ impl Live {
     }
 
     fn observe_at(&mut self, at: u64) {
-        let before = self.at;
-        self.at = Some(before.unwrap_or_default().max(at));
         for file in self.files.values_mut() {
-            file.observe(at, before);
+            file.observe(at);
             self.points.changed(file.changed());
         }
     }
