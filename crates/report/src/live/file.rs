@@ -294,6 +294,8 @@ impl LiveFile {
     fn span(&self, until: u64) -> Option<(u64, u64, u64)> {
         if let Some(history) = self.history() {
             let (first, last) = history.span()?;
+            // A tool may wait before its first request.
+            let first = history.begun().unwrap_or(first);
             let micros = |second: u64| second.saturating_mul(SECOND);
             let settled = history.complete_until.min(until / SECOND);
             return Some((micros(first), micros(last).min(until), settled));
