@@ -41,6 +41,11 @@ impl FileTally {
         self.fingerprint = Builder::small();
     }
 
+    /// An estimate of its memory in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.samples.memory() + self.history.watches.memory() + self.fingerprint.memory()
+    }
+
     /// Adds a sample; without a worker it gets the default worker.
     pub(crate) fn add(&mut self, sample: &Sample<'_>) {
         let worker = match sample.worker {

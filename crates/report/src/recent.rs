@@ -143,6 +143,12 @@ impl Recent {
         }
     }
 
+    /// An estimate of the memory in bytes.
+    pub fn memory(&self) -> usize {
+        let rings = [&self.labels, &self.requests, &self.transactions];
+        rings.into_iter().flatten().map(Ring::memory).sum()
+    }
+
     /// Drops seconds before this one.
     pub fn forget(&mut self, before: u64) {
         let rings = [&mut self.labels, &mut self.requests, &mut self.transactions];
@@ -186,6 +192,11 @@ impl Ring {
         if self.0.is_empty() {
             self.0.shrink_to_fit();
         }
+    }
+
+    fn memory(&self) -> usize {
+        let seconds = self.0.iter().map(|(_, second)| second.memory());
+        size_of::<Self>() + seconds.sum::<usize>()
     }
 
     /// The seconds from `first` to the one before `end`.

@@ -241,6 +241,14 @@ impl Watches {
         usize::try_from(seconds.unwrap_or_default()).unwrap_or(usize::MAX)
     }
 
+    /// An estimate of the memory in bytes.
+    pub fn memory(&self) -> usize {
+        let watches = self.watches.iter();
+        let seconds =
+            watches.map(|watch| watch.seconds.len() * size_of::<Second>() * 2 + watch.counts * 16);
+        seconds.sum()
+    }
+
     /// Drops seconds after this one: their samples have wrong times.
     pub fn drop_after(&mut self, last: u64) {
         for watch in &mut self.watches {
@@ -484,6 +492,11 @@ impl Second {
     /// Counts a duration; returns true if its bucket is new.
     fn record(&mut self, micros: u64, bits: u32) -> bool {
         self.count(bucket(micros, bits), 1)
+    }
+
+    /// An estimate of the memory in bytes.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.times.capacity() * size_of::<(u16, u32)>()
     }
 
     /// Adds another second with the same bucket size.

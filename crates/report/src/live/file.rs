@@ -20,6 +20,11 @@ const MIN_INTERVAL: u64 = 3 * SECOND;
 /// Points over time that end this long before the newest sample are compacted.
 const ACTIVE_POINTS: u64 = 30 * SECOND;
 
+/// Time after which labels without samples are compacted.
+const IDLE: u64 = 10 * SECOND;
+const TOO_LARGE: &str =
+    "its figures need too much memory while the test runs; the report counts it";
+
 /// A file that grows.
 #[derive(Debug)]
 pub struct LiveFile {
@@ -37,6 +42,8 @@ enum Stage {
     Ended(Box<FinishedFile>),
     /// Not read, for this reason.
     Skipped(String),
+    /// Not read any more, because its figures need too much memory.
+    TooLarge,
     /// Not read, because the format has no figures during a run.
     AtTheEnd(Format),
 }
@@ -51,6 +58,7 @@ struct Progress {
     is_in_future: bool,
     /// The second before which no more samples are expected.
     complete_until: u64,
+    compacted: u64,
 }
 
 impl LiveFile {
@@ -106,7 +114,7 @@ impl LiveFile {
     pub fn state(&self) -> SourceState {
         match &self.stage {
             Stage::AtTheEnd(_) => SourceState::AtTheEnd,
-            Stage::Skipped(_) => SourceState::Skipped,
+            Stage::Skipped(_) | Stage::TooLarge => SourceState::Skipped,
             Stage::Ended(_) => SourceState::Ended,
             Stage::Reading(_) if self.is_lost => SourceState::Lost,
             Stage::Reading(file) if file.format().is_none() => SourceState::Waiting,
@@ -129,7 +137,27 @@ impl LiveFile {
             Stage::Reading(file) => file.format(),
             Stage::Ended(file) => file.format,
             Stage::AtTheEnd(format) => Some(*format),
-            Stage::Skipped(_) => None,
+            Stage::Skipped(_) | Stage::TooLarge => None,
+        }
+    }
+
+    /// True if its figures need too much memory during the run.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.stage, Stage::TooLarge)
+    }
+
+    /// Drops its figures, as they need too much memory.
+    pub fn drop_figures(&mut self) {
+        self.stage = Stage::TooLarge;
+        self.progress = Progress::default();
+    }
+
+    /// An estimate of its memory in bytes.
+    pub fn memory_estimate(&self) -> usize {
+        match &self.stage {
+            Stage::Reading(file) => file.memory(),
+            Stage::Ended(file) => file.tally.memory() + file.fingerprint.memory(),
+            _ => 0,
         }
     }
 
@@ -142,6 +170,7 @@ impl LiveFile {
             }),
             Stage::Ended(file) => file.problem.clone(),
             Stage::Skipped(why) => Some(why.clone()),
+            Stage::TooLarge => Some(TOO_LARGE.to_owned()),
             Stage::AtTheEnd(_) => None,
         }
     }
@@ -277,6 +306,12 @@ impl LiveFile {
         self.progress.newest = Some(newest);
         self.progress.complete_until = settled.max(until / SECOND);
         self.forget(newest);
+        if at.abs_diff(self.progress.compacted) >= IDLE {
+            self.progress.compacted = at;
+            if let Some(tally) = self.own_mut() {
+                tally.samples.compact_idle();
+            }
+        }
     }
 
     /// The number of rows so far, and the time of the last one.

@@ -76,6 +76,11 @@ pub fn select(files: &BTreeMap<String, LiveFile>) -> Selection<'_> {
         files.or_default().push((path, file));
     }
     let mut selection = Selection::default();
+    for (path, file) in named().filter(|(_, file)| file.is_too_large()) {
+        let problem = file.problem().unwrap_or_default();
+        let doubt = format!("the result file `{path}`: {problem}");
+        selection.doubts.push(doubt);
+    }
     let mut intervals = Vec::new();
     for files in containers.into_values() {
         let (samples, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, file)| {
