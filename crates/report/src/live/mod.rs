@@ -32,6 +32,7 @@
 mod arrivals;
 mod file;
 mod measure;
+mod overlaps;
 mod select;
 mod series;
 mod snapshot;
@@ -46,6 +47,7 @@ use crate::tally::container;
 use crate::windows::Window;
 use atq_api_spec::report::Series;
 use file::LiveFile;
+use overlaps::Overlaps;
 use select::{is_of_master, select};
 use series::Points;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -69,6 +71,7 @@ pub struct Live {
     /// Files above the maximum, up to the same number.
     refused: BTreeSet<String>,
     points: Points,
+    overlaps: Overlaps,
     /// Estimates of the memory of files in bytes.
     memory: HashMap<String, usize>,
     /// Maximum of all estimates; [`MAX_MEMORY`], or less in tests.
@@ -122,7 +125,7 @@ impl Live {
     pub fn snapshot(&mut self, read_until: u64) -> LiveFigures {
         let at = read_until.saturating_mul(MILLI);
         self.observe_at(at);
-        let selection = select(&self.files);
+        let selection = select(&self.files, &mut self.overlaps);
         let mut snapshot = snapshot::of(&selection, at);
         snapshot.series = match selection.is_summarised {
             true => crate::summary::History::series_of(&selection.histories()),
@@ -145,7 +148,10 @@ impl Live {
     /// zero. Must be called about once a second, as the time between the blocks of a tool is measured by calls.
     pub fn windows(&mut self, read_until: u64) -> Vec<LastWindow> {
         self.observe(read_until);
-        let mut selection = select(&self.files);
+        if self.windows.is_empty() {
+            return Vec::new();
+        }
+        let mut selection = select(&self.files, &mut self.overlaps);
         selection.doubts.extend(self.refusal());
         let windows = self.windows.iter();
         windows
@@ -159,8 +165,12 @@ impl Live {
         &self,
         parts: impl IntoIterator<Item = Measure<'a>>,
     ) -> Vec<Option<Measured>> {
-        let selection = select(&self.files);
-        let parts = parts.into_iter();
+        let mut parts = parts.into_iter().peekable();
+        if parts.peek().is_none() {
+            return Vec::new();
+        }
+        // The comparisons of the last observation.
+        let selection = select(&self.files, &mut self.overlaps.clone());
         parts.map(|part| measure::of(&selection, &part)).collect()
     }
 
@@ -182,6 +192,7 @@ impl Live {
     }
 
     fn observe_at(&mut self, at: u64) {
+        self.overlaps.observe(at);
         for file in self.files.values_mut() {
             file.observe(at);
             self.points.changed(file.changed());
