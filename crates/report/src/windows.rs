@@ -254,6 +254,8 @@ impl Watches {
         for watch in &mut self.watches {
             let dropped = watch.seconds.split_off(&last.saturating_add(1));
             watch.uncount(dropped.values());
+            // Seconds to come are complete again, except for those that are kept.
+            watch.incomplete_until = watch.incomplete_until.min(last.saturating_add(1));
         }
     }
 
