@@ -180,7 +180,7 @@ fn seconds_in_the_future_are_limited_and_leave_no_wrong_value() {
     let mut watches = Watches::new(vec![window.clone()]);
     watches.limit();
     let now = T / 1000;
-    let mut add = |watches: &mut Watches, second: u64| {
+    let add = |watches: &mut Watches, second: u64| {
         let start = Some(second * SECOND);
         watches.add(
             0,
