@@ -101,6 +101,19 @@ impl ResultFile {
         unpacked.or_else(|| self.tally.found.problem())
     }
 
+    /// An estimate of its memory in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let reading = match &self.stage {
+            Stage::Head(head) => head.capacity(),
+            Stage::Reading(_, decoder) => {
+                let provisional = decoder.provisional().map_or(0, FileTally::memory);
+                decoder.memory() + provisional
+            }
+            Stage::Other => 0,
+        };
+        reading + self.tally.memory()
+    }
+
     /// Adds the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         let Self {

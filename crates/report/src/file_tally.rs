@@ -37,7 +37,13 @@ impl FileTally {
     /// Prepares the tally for figures during a run.
     pub(crate) fn follow(&mut self) {
         self.samples.follow();
+        self.history.watches.limit();
         self.fingerprint = Builder::small();
+    }
+
+    /// An estimate of its memory in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.samples.memory() + self.history.watches.memory() + self.fingerprint.memory()
     }
 
     /// Adds a sample; without a worker it gets the default worker.

@@ -155,6 +155,13 @@ impl Builder {
         &self.file
     }
 
+    /// An estimate of its memory in bytes.
+    pub fn memory(&self) -> usize {
+        let cells = self.cells.capacity() * size_of::<((u32, u64), Cell)>();
+        let last = self.last.capacity() * size_of::<(u64, Cell)>();
+        cells + last + size_of_val(self.file.sketch.rows())
+    }
+
     /// Adds a sample; `label` is the number of its label.
     pub fn add(&mut self, sample: &Sample<'_>, label: usize) {
         let timestamp = sample.timestamp().unwrap_or_default();
@@ -277,6 +284,11 @@ pub enum Relation {
 }
 
 impl Fingerprint {
+    /// An estimate of its memory in bytes.
+    pub fn memory(&self) -> usize {
+        size_of_val(self.cells.as_slice()) + size_of_val(self.sketch.rows())
+    }
+
     /// The number of samples.
     pub fn samples(&self) -> u64 {
         self.whole.samples()

@@ -30,6 +30,8 @@ struct Counts {
     sparse: Vec<(u16, u32)>,
     /// Up to this number of buckets, no histogram is allocated.
     most_sparse: usize,
+    /// True if there were durations since [`Times::compact_idle`].
+    is_active: bool,
 }
 
 impl Times {
@@ -66,6 +68,20 @@ impl Times {
         self.micros.compact();
     }
 
+    /// Reduces memory usage if there were no durations since the last call.
+    pub fn compact_idle(&mut self) {
+        for counts in [&mut self.millis, &mut self.micros] {
+            if !std::mem::take(&mut counts.is_active) {
+                counts.compact();
+            }
+        }
+    }
+
+    /// The memory of the counts in bytes.
+    pub fn memory(&self) -> usize {
+        self.millis.memory() + self.micros.memory()
+    }
+
     /// Adds the counts to those of a distribution, as sorted runs.
     fn add_to(&self, into: &mut Vec<(u64, u64)>) {
         for (counts, unit) in [(&self.millis, 1000), (&self.micros, 1)] {
@@ -81,7 +97,14 @@ impl Times {
 }
 
 impl Counts {
+    fn memory(&self) -> usize {
+        let histogram = self.histogram.as_ref();
+        let counts = histogram.map_or(0, |all| all.distinct_values() * size_of::<u32>());
+        counts + self.sparse.capacity() * size_of::<(u16, u32)>()
+    }
+
     fn add(&mut self, value: u64, count: u32) {
+        self.is_active = true;
         if self.histogram.is_none() {
             if self.sparse.len() < self.most_sparse {
                 return self.insert(value, count);

@@ -11,14 +11,18 @@ pub const SECONDS: u64 = 10;
 /// Response codes above this number are counted as one.
 pub const MAX_CODES: usize = 100;
 const SECOND: u64 = 1_000_000;
+/// Number of the latest different seconds that are kept: those in the future do not hide the others.
+const MAX_SECONDS: usize = 24;
 
 /// The last seconds of a file, by label and by worker.
 #[derive(Debug)]
 pub struct Recent {
     /// Samples that end later, in microseconds since 1970, are not recent: their time is wrong.
     until: u64,
-    /// End of the newest sample in microseconds since 1970.
-    newest: Option<u64>,
+    /// The latest seconds with samples, sorted by the end of the newest sample of each, in microseconds since 1970.
+    newest: Vec<u64>,
+    /// End of the last sample of the file in microseconds since 1970.
+    last: Option<u64>,
     /// By the numbers of labels and workers in the file.
     pub labels: Vec<Ring>,
     pub requests: Vec<Ring>,
@@ -35,7 +39,8 @@ impl Default for Recent {
     fn default() -> Self {
         Self {
             until: u64::MAX,
-            newest: None,
+            newest: Vec::new(),
+            last: None,
             labels: Vec::new(),
             requests: Vec::new(),
             transactions: Vec::new(),
@@ -57,12 +62,9 @@ impl Recent {
         let Some(end) = sample.end().filter(|end| *end <= self.until) else {
             return;
         };
-        let newest = self.newest.unwrap_or_default().max(end);
-        self.newest = Some(newest);
-        let (second, first) = (end / SECOND, (newest / SECOND).saturating_sub(SECONDS));
-        if second < first {
-            return;
-        }
+        self.last = Some(end);
+        let Some(first) = self.note(end) else { return };
+        let second = end / SECOND;
         self.buckets.add(sample.elapsed);
         let of_kind = match sample.transaction {
             true => &mut self.transactions,
@@ -71,6 +73,22 @@ impl Recent {
         for (rings, number) in [(of_kind, worker), (&mut self.labels, label)] {
             at(rings, number).add(second, first, sample, self.buckets);
         }
+    }
+
+    /// Records the end of a sample, and returns the first second that is kept; `None` if it is before that.
+    fn note(&mut self, end: u64) -> Option<u64> {
+        let second = end / SECOND;
+        match self.newest.iter().rposition(|at| at / SECOND <= second) {
+            Some(found) if self.newest[found] / SECOND == second => {
+                self.newest[found] = self.newest[found].max(end);
+            }
+            found => self.newest.insert(found.map_or(0, |found| found + 1), end),
+        }
+        if self.newest.len() > MAX_SECONDS {
+            self.newest.remove(0);
+        }
+        let first = self.newest.first()? / SECOND;
+        (second >= first).then_some(first)
     }
 
     fn code(&mut self, sample: &Sample<'_>) {
@@ -95,21 +113,40 @@ impl Recent {
         *self = Self { active, ..other };
     }
 
-    /// End of the newest sample that ended at `until` at the latest; later ones are dropped, and the others are kept
-    /// out from now on. In microseconds since 1970.
-    pub fn newest(&mut self, until: u64) -> Option<u64> {
-        self.until = until;
-        if self.newest.is_some_and(|newest| newest > until) {
-            self.newest = None;
-            let rings = [&mut self.labels, &mut self.requests, &mut self.transactions];
-            rings.into_iter().flatten().for_each(Ring::clear);
-        }
-        self.newest
+    /// End of the newest sample in microseconds since 1970, without those in seconds after `until`.
+    pub fn newest(&self, until: u64) -> Option<u64> {
+        let mut newest = self.newest.iter().rev();
+        let found = newest.find(|end| *end / SECOND <= until / SECOND)?;
+        Some((*found).min(until))
     }
 
-    /// End of the newest sample in microseconds since 1970, right or wrong.
-    pub fn newest_seen(&self) -> Option<u64> {
-        self.newest
+    /// True if there are samples with right times.
+    pub fn has_samples(&self) -> bool {
+        !self.newest.is_empty()
+    }
+
+    /// End of the last sample of the file in microseconds since 1970.
+    pub fn last(&self) -> Option<u64> {
+        self.last
+    }
+
+    /// Drops samples that ended after `until`, in microseconds since 1970, and keeps others like them out.
+    pub fn drop_after(&mut self, until: u64) {
+        self.until = until;
+        self.last = self.last.filter(|end| *end <= until);
+        if self.newest.last().is_some_and(|end| *end > until) {
+            self.newest.retain(|end| *end <= until);
+            let rings = [&mut self.labels, &mut self.requests, &mut self.transactions];
+            for ring in rings.into_iter().flatten() {
+                ring.0.retain(|(second, _)| *second <= until / SECOND);
+            }
+        }
+    }
+
+    /// An estimate of the memory in bytes.
+    pub fn memory(&self) -> usize {
+        let rings = [&self.labels, &self.requests, &self.transactions];
+        rings.into_iter().flatten().map(Ring::memory).sum()
     }
 
     /// Drops seconds before this one.
@@ -148,10 +185,6 @@ impl Ring {
         self.0[index].1.add(sample, buckets);
     }
 
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-
     fn forget(&mut self, before: u64) {
         while self.0.front().is_some_and(|(number, _)| *number < before) {
             self.0.pop_front();
@@ -159,6 +192,11 @@ impl Ring {
         if self.0.is_empty() {
             self.0.shrink_to_fit();
         }
+    }
+
+    fn memory(&self) -> usize {
+        let seconds = self.0.iter().map(|(_, second)| second.memory());
+        size_of::<Self>() + seconds.sum::<usize>()
     }
 
     /// The seconds from `first` to the one before `end`.

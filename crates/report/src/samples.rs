@@ -78,6 +78,12 @@ impl Totals {
         self.watches.merge(&other.watches);
     }
 
+    fn memory(&self) -> usize {
+        let workers = self.by_worker.iter();
+        let workers = workers.map(|sums| size_of::<Sums>() + sums.times.memory());
+        workers.sum::<usize>() + self.timeline.memory() + self.watches.memory()
+    }
+
     fn compact(&mut self) {
         self.by_worker
             .iter_mut()
@@ -100,8 +106,8 @@ impl LabelSums {
         self.transactions.times = Times::sparse();
     }
 
-    fn both(&self) -> Vec<&Sums> {
-        vec![&self.requests, &self.transactions]
+    fn both(&self) -> [&Sums; 2] {
+        [&self.requests, &self.transactions]
     }
 
     fn of(&self, transactions: bool) -> &Sums {
@@ -198,6 +204,30 @@ impl Samples {
         self.transactions.compact();
     }
 
+    /// Releases memory of labels and workers without samples since the last call.
+    pub fn compact_idle(&mut self) {
+        for sums in &mut self.by_label {
+            sums.requests.times.compact_idle();
+            sums.transactions.times.compact_idle();
+        }
+        for kind in self.kinds() {
+            let workers = kind.by_worker.iter_mut();
+            workers.for_each(|sums| sums.times.compact_idle());
+        }
+    }
+
+    /// An estimate of the memory in bytes.
+    pub fn memory(&self) -> usize {
+        let labels = self.by_label.iter();
+        let labels = labels.map(|sums| {
+            let times = sums.both().map(|sums| sums.times.memory());
+            size_of::<LabelSums>() + times.iter().sum::<usize>()
+        });
+        let kinds = [&self.requests, &self.transactions].map(Totals::memory);
+        let recent = self.recent.as_ref().map_or(0, |recent| recent.memory());
+        labels.sum::<usize>() + kinds.iter().sum::<usize>() + recent
+    }
+
     /// Records the number of active users at a time in microseconds since 1970.
     pub fn active(&mut self, at: u64, worker: &[u8], active: u32) {
         let worker = self.workers.number(worker);
@@ -239,7 +269,7 @@ impl Samples {
             Some(label) => {
                 let found = self.labels.find(label.as_bytes());
                 let sums = found.and_then(|number| self.by_label.get(number));
-                sums.map_or_else(Vec::new, LabelSums::both)
+                sums.map_or_else(Vec::new, |sums| sums.both().to_vec())
             }
         }
     }
@@ -275,7 +305,7 @@ impl Samples {
     /// The sums of every label with samples, with its number and name.
     pub fn labels(&self) -> impl Iterator<Item = (usize, &[u8], Vec<&Sums>)> {
         let labels = self.by_label.iter().enumerate();
-        labels.map(|(number, sums)| (number, self.labels.bytes(number), sums.both()))
+        labels.map(|(number, sums)| (number, self.labels.bytes(number), sums.both().to_vec()))
     }
 
     /// True if there are samples of a label.
@@ -373,7 +403,7 @@ impl Samples {
 
     fn named_labels(&self) -> Vec<NamedFigures> {
         let labels = self.by_label.iter().enumerate();
-        named(labels.map(|(number, sums)| (self.labels.name(number), sums.both())))
+        named(labels.map(|(number, sums)| (self.labels.name(number), sums.both().to_vec())))
     }
 }
 

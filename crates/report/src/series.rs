@@ -77,6 +77,14 @@ impl Timeline {
             .for_each(|point| point.times.compact());
     }
 
+    /// An estimate of the memory in bytes.
+    pub fn memory(&self) -> usize {
+        let points = self.points.iter();
+        let points = points
+            .map(|point| size_of::<Point>() + point.times.memory() + point.active.capacity() * 8);
+        points.sum()
+    }
+
     /// Records active users at a time, without a sample.
     pub fn active(&mut self, at: u64, worker: usize, active: u32) {
         if let Some(point) = self.point(at) {

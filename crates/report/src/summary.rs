@@ -227,6 +227,8 @@ pub struct History {
     pub watches: Watches,
     /// Number of requests with known seconds.
     requests: u64,
+    /// The first second after that of the first requests.
+    begun: Option<u64>,
     /// The latest seconds with their figures, and the second before which they are complete.
     pub latest: BTreeMap<u64, SeriesPoint>,
     pub complete_until: u64,
@@ -254,6 +256,7 @@ impl History {
             last: 0,
             watches: Watches::new(windows.cloned().collect()),
             requests: 0,
+            begun: None,
             latest: BTreeMap::new(),
             complete_until: 0,
             total: None,
@@ -356,6 +359,7 @@ impl History {
         self.spans(other.first, other.last);
         self.watches.merge(&other.watches);
         self.requests = self.requests.saturating_add(other.requests);
+        self.begun = self.begun.into_iter().chain(other.begun).min();
     }
 
     /// The points of several histories together.
@@ -373,6 +377,16 @@ impl History {
     /// The first and the last second; `None` without points.
     pub fn span(&self) -> Option<(u64, u64)> {
         (self.first <= self.last).then_some((self.first, self.last))
+    }
+
+    /// Records that there were requests at a second.
+    pub fn begin(&mut self, second: u64) {
+        self.begun.get_or_insert(second.saturating_add(1));
+    }
+
+    /// The first second after that of the first requests, which may be a part of a second only.
+    pub fn begun(&self) -> Option<u64> {
+        self.begun
     }
 
     /// The points and their interval.

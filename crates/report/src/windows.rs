@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// Maximum number of counts of all watched labels together, of eight bytes each.
 const MAX_COUNTS: usize = 5_000_000;
+/// Number of seconds in the future that are kept during a run.
+const MAX_AHEAD: usize = 3600;
 const SECOND: u64 = 1_000_000;
 
 /// A metric of a window. Times are in milliseconds.
@@ -113,6 +115,8 @@ struct Watch {
     counts: usize,
     /// Properties missing in the samples.
     unknown: Unknown,
+    /// Seconds before this one may be incomplete, because there were too many.
+    incomplete_until: u64,
 }
 
 /// How the durations of a set of samples are counted.
@@ -165,6 +169,8 @@ pub struct Watches {
     watches: Vec<Watch>,
     /// [`MAX_COUNTS`], or fewer in tests.
     most: usize,
+    /// Maximum number of seconds of a watch during a run.
+    most_seconds: Option<usize>,
 }
 
 impl Watches {
@@ -182,6 +188,7 @@ impl Watches {
                     buckets: Buckets::default(),
                     counts: 0,
                     unknown: Unknown::default(),
+                    incomplete_until: 0,
                 }),
             }
         }
@@ -189,6 +196,7 @@ impl Watches {
             windows,
             watches,
             most: MAX_COUNTS,
+            most_seconds: None,
         }
     }
 
@@ -204,6 +212,9 @@ impl Watches {
         if let Some(watch) = self.watches.get_mut(number) {
             watch.add(sample);
             watch.fit(most);
+            if let Some(most) = self.most_seconds {
+                watch.drop_oldest(most);
+            }
         }
     }
 
@@ -213,23 +224,48 @@ impl Watches {
         for (watch, other) in self.watches.iter_mut().zip(&other.watches) {
             watch.merge(other);
             watch.fit(most);
+            if let Some(most) = self.most_seconds {
+                watch.drop_oldest(most);
+            }
         }
     }
 
     /// Limits the memory to a tenth of that of a report, which is enough for the last seconds of a run.
     pub fn limit(&mut self) {
         self.most = MAX_COUNTS / 10;
+        self.most_seconds = Some(MAX_AHEAD + self.longest());
+    }
+
+    fn longest(&self) -> usize {
+        let seconds = self.windows.iter().map(|window| window.seconds).max();
+        usize::try_from(seconds.unwrap_or_default()).unwrap_or(usize::MAX)
+    }
+
+    /// An estimate of the memory in bytes.
+    pub fn memory(&self) -> usize {
+        let watches = self.watches.iter();
+        let seconds =
+            watches.map(|watch| watch.seconds.len() * size_of::<Second>() * 2 + watch.counts * 16);
+        seconds.sum()
+    }
+
+    /// Drops seconds after this one: their samples have wrong times.
+    pub fn drop_after(&mut self, last: u64) {
+        for watch in &mut self.watches {
+            let dropped = watch.seconds.split_off(&last.saturating_add(1));
+            watch.uncount(dropped.values());
+            // Seconds to come are complete again, except for those that are kept.
+            watch.incomplete_until = watch.incomplete_until.min(last.saturating_add(1));
+        }
     }
 
     /// Drops seconds that no window needs that ends with the second `end` or later.
     pub fn forget(&mut self, end: u64) {
-        let longest = self.windows.iter().map(|window| window.seconds).max();
-        let before = end.saturating_sub(longest.unwrap_or_default().into());
+        let before = end.saturating_sub(self.longest() as u64);
         for watch in &mut self.watches {
             let kept = watch.seconds.split_off(&before);
             let dropped = std::mem::replace(&mut watch.seconds, kept);
-            let dropped = dropped.values().map(|second| second.times.len());
-            watch.counts -= dropped.sum::<usize>();
+            watch.uncount(dropped.values());
         }
     }
 
@@ -268,6 +304,9 @@ pub fn last<'a>(
     let mut content = Content::default();
     for (watch, end) in files {
         let first = end.saturating_sub(window.seconds.into());
+        if first < watch.incomplete_until {
+            return None;
+        }
         for (_, second) in watch.seconds.range(first..end) {
             match watch.buckets.bits == buckets.bits {
                 true => content.enter(second),
@@ -294,6 +333,21 @@ impl Watch {
         }
     }
 
+    /// Drops the oldest seconds, except for these.
+    fn drop_oldest(&mut self, most: usize) {
+        while self.seconds.len() > most {
+            let Some((second, dropped)) = self.seconds.pop_first() else {
+                return;
+            };
+            self.uncount(std::iter::once(&dropped));
+            self.incomplete_until = self.incomplete_until.max(second + 1);
+        }
+    }
+
+    fn uncount<'a>(&mut self, dropped: impl Iterator<Item = &'a Second>) {
+        self.counts -= dropped.map(|second| second.times.len()).sum::<usize>();
+    }
+
     /// Merges adjacent durations until there are at most `most` counts.
     fn fit(&mut self, most: usize) {
         while self.counts > most && self.buckets.bits > MIN_BITS {
@@ -313,6 +367,7 @@ impl Watch {
         self.counts = self.seconds.values().map(|second| second.times.len()).sum();
         self.buckets.whole &= other.buckets.whole;
         self.unknown.merge(other.unknown);
+        self.incomplete_until = self.incomplete_until.max(other.incomplete_until);
     }
 
     /// Merges pairs of adjacent buckets.
@@ -439,6 +494,11 @@ impl Second {
     /// Counts a duration; returns true if its bucket is new.
     fn record(&mut self, micros: u64, bits: u32) -> bool {
         self.count(bucket(micros, bits), 1)
+    }
+
+    /// An estimate of the memory in bytes.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.times.capacity() * size_of::<(u16, u32)>()
     }
 
     /// Adds another second with the same bucket size.

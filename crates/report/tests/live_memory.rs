@@ -41,6 +41,10 @@ fn memory_is_bounded() {
     let labels = peak(many_labels);
     println!("labels: {} MiB", labels / MIB);
     assert!(labels < 32 * MIB, "100,000 labels: {} MiB", labels / MIB);
+    // At the end, because its memory may be used again.
+    let quotes = peak(quotes_without_end);
+    println!("quotes: {} MiB", quotes / MIB);
+    assert!(quotes < 320 * MIB, "open quotes: {} MiB", quotes / MIB);
 }
 
 /// Three workers with 20 labels and fractions of milliseconds, for ten minutes.
@@ -83,6 +87,23 @@ fn an_endless_line() {
     let snapshot = live.snapshot(T + 5000);
     assert_eq!(snapshot.total.samples, 1);
     assert!(snapshot.sources[0].problem.is_some());
+}
+
+/// Rows of seven MiB in 80 files.
+fn quotes_without_end() {
+    let mut live = Live::default();
+    let text = vec![b'x'; 1024 * 1024];
+    for number in 0..80 {
+        let path = format!("worker.{number}/r.csv");
+        live.feed(&path, HEAD.as_bytes());
+        live.feed(&path, format!("{T},5,a,true,,\n\"").as_bytes());
+        for _ in 0..7 {
+            live.feed(&path, &text);
+        }
+    }
+    let doubts = live.snapshot(T + 1000).doubts;
+    let text = "its figures need too much memory while the test runs; the report counts it";
+    assert!(doubts[0].ends_with(text), "{doubts:?}");
 }
 
 fn binary_data() {

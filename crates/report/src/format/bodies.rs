@@ -37,6 +37,10 @@ impl<F: Filter> Decoder for Without<F> {
     fn finish(&mut self, into: &mut FileTally) {
         self.decoder.finish(into);
     }
+
+    fn memory(&self) -> usize {
+        self.kept.capacity() + self.decoder.memory()
+    }
 }
 
 /// The text before a body in a line of JSON. Within a string its quotes would be escaped.

@@ -455,4 +455,8 @@ impl Decoder for Binary {
         }
         self.state.log.finish(into);
     }
+
+    fn memory(&self) -> usize {
+        self.rest.capacity()
+    }
 }

@@ -52,6 +52,32 @@ impl Decoder for Xml {
             self.content.end_early(into);
         }
     }
+
+    fn memory(&self) -> usize {
+        let current = self.content.current.as_ref();
+        self.tags.memory() + current.map_or(0, |(_, current)| current.memory())
+    }
+}
+
+impl Attributes {
+    fn memory(&self) -> usize {
+        let texts = [
+            &self.label,
+            &self.code,
+            &self.message,
+            &self.host,
+            &self.failure,
+        ];
+        let others = [
+            &self.time,
+            &self.elapsed,
+            &self.thread,
+            &self.samples,
+            &self.errors,
+        ];
+        let texts = texts.into_iter().chain(others.into_iter().flatten());
+        texts.map(Vec::capacity).sum()
+    }
 }
 
 #[derive(Debug, Default)]

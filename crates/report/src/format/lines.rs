@@ -5,6 +5,8 @@ use memchr::memchr;
 
 /// Maximum length of a line in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Memory that is kept after a long line, in bytes.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// Splits bytes, pushed in chunks of any size, into lines.
 #[derive(Debug, Default)]
@@ -29,6 +31,7 @@ impl Lines {
                 self.rest.extend_from_slice(line);
                 each(Some(&self.rest));
                 self.rest.clear();
+                self.rest.shrink_to(KEPT_BYTES);
             }
         }
         if !self.skipping && self.rest.len() + bytes.len() > MAX_BYTES {
@@ -111,6 +114,11 @@ impl<T: LineReader> Decoder for ByLine<T> {
         }
         numbered.reader.finish(into);
     }
+
+    fn memory(&self) -> usize {
+        self.lines.rest.capacity()
+    }
+
     fn provisional(&self) -> Option<&FileTally> {
         self.numbered.reader.provisional()
     }

@@ -189,6 +189,8 @@ pub struct History {
     first: Option<u64>,
     last: u64,
     last_new: u64,
+    /// The second of the first row with users, or with requests.
+    begun: Option<u64>,
     /// True if a row had no new requests and a later one had: workers report at intervals.
     has_workers: bool,
 }
@@ -240,10 +242,15 @@ impl History {
             self.last_new = row.second;
             row.second
         });
+        // Without this column, all rows may have users.
+        if row.users != Some(0.0) || new.samples > 0.0 {
+            self.begun.get_or_insert(row.second);
+        }
         into.history.add(row.second, row.without_requests());
         if new.samples > 0.0 {
-            let seconds = self.seconds(row.second, first);
+            let seconds = self.seconds(row.second);
             spread(&new, row, seconds, into);
+            into.history.begin(row.second);
             self.last_new = row.second;
         }
         // Requests of workers that have not reported yet are missing in the latest seconds.
@@ -258,14 +265,19 @@ impl History {
     }
 
     /// The number of seconds up to this one in which new requests were made.
-    fn seconds(&mut self, second: u64, first: u64) -> u64 {
-        self.has_workers |= self.before.samples > 0.0 && self.last > self.last_new;
-        let since_last = second.saturating_sub(self.last_new);
+    fn seconds(&mut self, second: u64) -> u64 {
+        let is_first = self.before.samples == 0.0;
+        self.has_workers |= !is_first && self.last > self.last_new;
+        let since_last = match second.saturating_sub(self.last_new) {
+            // Users without requests so far may have waited.
+            since_start if is_first => since_start.min(REPORT_INTERVAL),
+            since_last => since_last,
+        };
         let at_least = if self.has_workers { REPORT_INTERVAL } else { 1 };
-        let since_start = second.saturating_sub(first);
+        let since_begun = second.saturating_sub(self.begun.unwrap_or(second));
         since_last
             .max(at_least)
-            .min(since_start)
+            .min(since_begun)
             .clamp(1, MAX_SPREAD)
     }
 }

@@ -60,6 +60,11 @@ pub trait Decoder: std::fmt::Debug + Send {
     /// Ends the file.
     fn finish(&mut self, into: &mut FileTally);
 
+    /// The bytes of memory for incomplete rows.
+    fn memory(&self) -> usize {
+        0
+    }
+
     /// Samples that count unless the rest of the file has better ones.
     fn provisional(&self) -> Option<&FileTally> {
         None

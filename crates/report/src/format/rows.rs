@@ -76,6 +76,9 @@ impl Rows {
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;
+        if self.buffer.capacity() > MAX_ROW / 8 && self.buffer.len() < MAX_ROW / 32 {
+            self.buffer.shrink_to(bytes.len());
+        }
         self.buffer.extend_from_slice(bytes);
         self.unfinished &= memchr(b'\n', bytes).is_none();
     }
@@ -131,6 +134,11 @@ impl Rows {
         let row = self.buffer.get(self.row.0..self.row.1).unwrap_or_default();
         let ends = memchr::memchr_iter(b'\n', row).count() as u64;
         ends.saturating_sub(u64::from(self.terminated))
+    }
+
+    /// The bytes of memory for incomplete rows.
+    pub fn memory(&self) -> usize {
+        self.buffer.capacity() + self.fields.capacity() * size_of::<Field>()
     }
 
     /// Number of fields.

@@ -84,6 +84,11 @@ impl<T: Table> Decoder for Rest<T> {
         self.read(into);
         self.table.finish(into);
     }
+
+    fn memory(&self) -> usize {
+        self.rows.memory()
+    }
+
     fn provisional(&self) -> Option<&FileTally> {
         self.table.provisional()
     }

@@ -464,6 +464,10 @@ impl Decoder for Gob {
                 .bad_row(self.number, BadRow::Malformed, true, false);
         }
     }
+
+    fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
 }
 
 #[cfg(test)]

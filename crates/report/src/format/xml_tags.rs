@@ -47,6 +47,11 @@ pub struct Tags {
 }
 
 impl Tags {
+    /// The bytes of memory for an incomplete tag.
+    pub fn memory(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// Adds the next bytes, and calls `each` with each complete piece.
     pub fn push(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Piece<'_>)) {
         while !bytes.is_empty() {

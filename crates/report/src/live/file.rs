@@ -1,5 +1,6 @@
 //! One file during a run.
 
+use super::arrivals::Arrivals;
 use crate::file::{FinishedFile, ResultFile};
 use crate::file_tally::FileTally;
 use crate::fingerprint::Fingerprint;
@@ -12,12 +13,17 @@ use atq_api_spec::live::SourceState;
 const SECOND: u64 = 1_000_000;
 /// Samples that end later than this after the current time have a wrong time.
 const MAX_AHEAD: u64 = 3600 * SECOND;
-/// The delay of a file until it is observed.
-const UNKNOWN_DELAY: u64 = 60 * SECOND;
-/// Minimum delay of figures of intervals.
-const INTERVAL_DELAY: u64 = 3 * SECOND;
+/// Samples that end later than this after the current time are in the future, until the clock of the file is known.
+const TOLERANCE: u64 = 2 * SECOND;
+/// Minimum time between arrivals of figures of intervals.
+const MIN_INTERVAL: u64 = 3 * SECOND;
 /// Points over time that end this long before the newest sample are compacted.
 const ACTIVE_POINTS: u64 = 30 * SECOND;
+
+/// Time after which labels without samples are compacted.
+const IDLE: u64 = 10 * SECOND;
+const TOO_LARGE: &str =
+    "its figures need too much memory while the test runs; the report counts it";
 
 /// A file that grows.
 #[derive(Debug)]
@@ -36,19 +42,23 @@ enum Stage {
     Ended(Box<FinishedFile>),
     /// Not read, for this reason.
     Skipped(String),
+    /// Not read any more, because its figures need too much memory.
+    TooLarge,
     /// Not read, because the format has no figures during a run.
     AtTheEnd(Format),
 }
 
 /// Times in microseconds since 1970.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct Progress {
     first: Option<u64>,
     newest: Option<u64>,
-    /// The longest time between the end of a sample and its arrival, as far as it was observed: tools write in blocks.
-    delay: Option<u64>,
+    arrivals: Arrivals,
+    /// True if its latest samples are in the future, and there are too many of them to know the others.
+    is_in_future: bool,
     /// The second before which no more samples are expected.
     complete_until: u64,
+    compacted: u64,
 }
 
 impl LiveFile {
@@ -104,7 +114,7 @@ impl LiveFile {
     pub fn state(&self) -> SourceState {
         match &self.stage {
             Stage::AtTheEnd(_) => SourceState::AtTheEnd,
-            Stage::Skipped(_) => SourceState::Skipped,
+            Stage::Skipped(_) | Stage::TooLarge => SourceState::Skipped,
             Stage::Ended(_) => SourceState::Ended,
             Stage::Reading(_) if self.is_lost => SourceState::Lost,
             Stage::Reading(file) if file.format().is_none() => SourceState::Waiting,
@@ -127,16 +137,40 @@ impl LiveFile {
             Stage::Reading(file) => file.format(),
             Stage::Ended(file) => file.format,
             Stage::AtTheEnd(format) => Some(*format),
-            Stage::Skipped(_) => None,
+            Stage::Skipped(_) | Stage::TooLarge => None,
+        }
+    }
+
+    /// True if its figures need too much memory during the run.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.stage, Stage::TooLarge)
+    }
+
+    /// Drops its figures, as they need too much memory.
+    pub fn drop_figures(&mut self) {
+        self.stage = Stage::TooLarge;
+        self.progress = Progress::default();
+    }
+
+    /// An estimate of its memory in bytes.
+    pub fn memory_estimate(&self) -> usize {
+        match &self.stage {
+            Stage::Reading(file) => file.memory(),
+            Stage::Ended(file) => file.tally.memory() + file.fingerprint.memory(),
+            _ => 0,
         }
     }
 
     /// The reason why the file is not read, or why its figures are doubtful.
     pub fn problem(&self) -> Option<String> {
         match &self.stage {
-            Stage::Reading(file) => file.problem(),
+            Stage::Reading(file) => file.problem().or_else(|| {
+                let future = "the latest rows are dated in the future";
+                self.progress.is_in_future.then(|| future.to_owned())
+            }),
             Stage::Ended(file) => file.problem.clone(),
             Stage::Skipped(why) => Some(why.clone()),
+            Stage::TooLarge => Some(TOO_LARGE.to_owned()),
             Stage::AtTheEnd(_) => None,
         }
     }
@@ -238,52 +272,84 @@ impl LiveFile {
         self.progress.complete_until
     }
 
-    /// Updates the progress at a time up to which everything was read, in microseconds since 1970; `before` is that of the
-    /// last call.
-    pub fn observe(&mut self, at: u64, before: Option<u64>) {
-        let Some((first, newest, settled)) = self.span(at.saturating_add(MAX_AHEAD)) else {
+    /// Updates the progress at a time up to which everything was read, in microseconds since 1970.
+    ///
+    /// The clock of a file may differ from that of the reader. A file that grows is complete until its newest sample. It is
+    /// complete for longer by the time for which it has been silent, except for the time that it usually is.
+    pub fn observe(&mut self, at: u64) {
+        let (rows, dated) = self.last_row();
+        self.progress.arrivals.observe(at, rows, dated);
+        let lead = self.progress.arrivals.lead();
+        let until = at.saturating_add(lead.unwrap_or(TOLERANCE));
+        self.drop_after(at.saturating_add(MAX_AHEAD));
+        let span = self.span(until);
+        self.progress.is_in_future =
+            span.is_none() && self.recent().is_some_and(Recent::has_samples);
+        let Some((first, newest, settled)) = span else {
             return;
         };
-        let progress = &mut self.progress;
-        if let Some(before) = before
-            && progress.newest.is_none_or(|seen| newest > seen)
-        {
-            // These samples had ended before, but were not there yet.
-            let seen = progress.newest.unwrap_or(first);
-            let late = newest.min(before).saturating_sub(seen);
-            progress.delay = progress.delay.max(Some(late));
-        }
-        progress.first = Some(first);
-        progress.newest = Some(newest);
-        let mut delay = progress.delay.unwrap_or(UNKNOWN_DELAY);
-        if self.history().is_some() {
-            delay = delay.max(INTERVAL_DELAY);
-        }
-        // The next block may take longer.
-        let arrived = at.saturating_sub(delay.saturating_mul(2) + SECOND);
+        let arrivals = &self.progress.arrivals;
+        let silence = arrivals.silence(at);
         let until = match self.is_over() {
-            true => at / SECOND,
-            false => arrived / SECOND,
+            true if arrivals.are_several() => newest.saturating_add(silence),
+            true => at,
+            false => {
+                let at_least = self.history().map_or(0, |_| MIN_INTERVAL);
+                let unusual = silence.saturating_sub(arrivals.usual_silence(at_least));
+                match unusual {
+                    0 => 0,
+                    unusual => newest.saturating_add(unusual),
+                }
+            }
         };
-        self.progress.complete_until = settled.max(until);
+        self.progress.first = Some(first);
+        self.progress.newest = Some(newest);
+        self.progress.complete_until = settled.max(until / SECOND);
         self.forget(newest);
+        if at.abs_diff(self.progress.compacted) >= IDLE {
+            self.progress.compacted = at;
+            if let Some(tally) = self.own_mut() {
+                tally.samples.compact_idle();
+            }
+        }
+    }
+
+    /// The number of rows so far, and the time of the last one.
+    fn last_row(&self) -> (u64, Option<u64>) {
+        if let Some(history) = self.history() {
+            let until = history.complete_until;
+            return (until, Some(until.saturating_mul(SECOND)));
+        }
+        let rows = self.samples().map_or(0, |tally| tally.found.rows);
+        (rows, self.recent().and_then(Recent::last))
     }
 
     /// The start of the first sample, the end of the newest one until a time, and the second before which the file is
     /// complete if it grows steadily.
-    fn span(&mut self, until: u64) -> Option<(u64, u64, u64)> {
+    fn span(&self, until: u64) -> Option<(u64, u64, u64)> {
         if let Some(history) = self.history() {
             let (first, last) = history.span()?;
+            // A tool may wait before its first request.
+            let first = history.begun().unwrap_or(first);
             let micros = |second: u64| second.saturating_mul(SECOND);
-            return Some((micros(first), micros(last), history.complete_until));
+            let settled = history.complete_until.min(until / SECOND);
+            return Some((micros(first), micros(last).min(until), settled));
         }
         let first = self.samples()?.samples.first_start()?;
-        let newest = match self.own_mut()?.samples.recent.as_mut()?.newest(until) {
-            Some(newest) => newest,
-            // Provisional samples.
-            None => self.recent()?.newest_seen().filter(|end| *end <= until)?,
-        };
+        let newest = self.recent()?.newest(until)?;
         Some((first, newest, newest / SECOND))
+    }
+
+    /// Drops the dates of samples after this time, which are wrong.
+    fn drop_after(&mut self, until: u64) {
+        let Some(tally) = self.own_mut() else { return };
+        tally.history.watches.drop_after(until / SECOND);
+        for kind in tally.samples.kinds() {
+            kind.watches.drop_after(until / SECOND);
+        }
+        if let Some(recent) = &mut tally.samples.recent {
+            recent.drop_after(until);
+        }
     }
 
     /// Releases memory that only older seconds need.

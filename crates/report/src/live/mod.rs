@@ -12,10 +12,12 @@
 //! - A file that is not a result file is listed with the reason, and the rest of it is not examined.
 //!
 //! The latest seconds of a file are those before its newest samples, because tools write in blocks, and clocks of
-//! nodes differ. A file without new samples for longer than its observed delay counts as silent.
+//! nodes differ. A file without new samples for longer than usual counts as silent. Samples in the future belong to no
+//! window until the time comes.
 //!
 //! Memory is bounded: per file by labels, workers and the duration of the run; the number of files that
-//! are read by [`MAX_FILES`].
+//! are read by [`MAX_FILES`]. When all files together need too much memory, the figures of the largest one are dropped,
+//! which is a doubt.
 //!
 //! ```
 //! use atq_report::live::Live;
@@ -27,8 +29,10 @@
 //! assert_eq!((snapshot.total.samples, snapshot.total.errors), (2, 1));
 //! ```
 
+mod arrivals;
 mod file;
 mod measure;
+mod overlaps;
 mod select;
 mod series;
 mod snapshot;
@@ -43,14 +47,17 @@ use crate::tally::container;
 use crate::windows::Window;
 use atq_api_spec::report::Series;
 use file::LiveFile;
+use overlaps::Overlaps;
 use select::{is_of_master, select};
 use series::Points;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Maximum number of files that are read.
 pub const MAX_FILES: usize = 1000;
 /// Maximum number of files, including those that are not read: a tool may write a report of many pages.
 const MAX_NAMES: usize = 10 * MAX_FILES;
+/// Maximum memory of the figures of all files in bytes, as estimated.
+const MAX_MEMORY: usize = 256 * 1024 * 1024;
 /// Maximum number of listed doubts.
 const MAX_DOUBTS: usize = 20;
 const MILLI: u64 = 1000;
@@ -64,8 +71,11 @@ pub struct Live {
     /// Files above the maximum, up to the same number.
     refused: BTreeSet<String>,
     points: Points,
-    /// The time of the last observation in microseconds since 1970.
-    at: Option<u64>,
+    overlaps: Overlaps,
+    /// Estimates of the memory of files in bytes.
+    memory: HashMap<String, usize>,
+    /// Maximum of all estimates; [`MAX_MEMORY`], or less in tests.
+    most_memory: Option<usize>,
 }
 
 impl Live {
@@ -81,6 +91,7 @@ impl Live {
     pub fn feed(&mut self, path: &str, bytes: &[u8]) {
         if let Some(file) = self.file(path) {
             file.feed(bytes);
+            self.limit_memory(path);
         }
     }
 
@@ -90,6 +101,7 @@ impl Live {
         if let Some(file) = self.file(path) {
             new.restarts = file.restarts + 1;
             *file = new;
+            self.limit_memory(path);
         }
     }
 
@@ -104,6 +116,7 @@ impl Live {
     pub fn ended(&mut self, path: &str) {
         if let Some(file) = self.file(path) {
             file.end();
+            self.limit_memory(path);
         }
     }
 
@@ -112,7 +125,7 @@ impl Live {
     pub fn snapshot(&mut self, read_until: u64) -> LiveFigures {
         let at = read_until.saturating_mul(MILLI);
         self.observe_at(at);
-        let selection = select(&self.files);
+        let selection = select(&self.files, &mut self.overlaps);
         let mut snapshot = snapshot::of(&selection, at);
         snapshot.series = match selection.is_summarised {
             true => crate::summary::History::series_of(&selection.histories()),
@@ -132,10 +145,13 @@ impl Live {
 
     /// The values of the windows of [`Live::new`] that end with the latest complete second, in their order.
     /// `read_until` is that of [`Live::snapshot`]: with it, the throughput of a tool that writes nothing more becomes
-    /// zero. Must be called about once a second, as the delay of the tool is measured between calls.
+    /// zero. Must be called about once a second, as the time between the blocks of a tool is measured by calls.
     pub fn windows(&mut self, read_until: u64) -> Vec<LastWindow> {
         self.observe(read_until);
-        let mut selection = select(&self.files);
+        if self.windows.is_empty() {
+            return Vec::new();
+        }
+        let mut selection = select(&self.files, &mut self.overlaps);
         selection.doubts.extend(self.refusal());
         let windows = self.windows.iter();
         windows
@@ -149,8 +165,12 @@ impl Live {
         &self,
         parts: impl IntoIterator<Item = Measure<'a>>,
     ) -> Vec<Option<Measured>> {
-        let selection = select(&self.files);
-        let parts = parts.into_iter();
+        let mut parts = parts.into_iter().peekable();
+        if parts.peek().is_none() {
+            return Vec::new();
+        }
+        // The comparisons of the last observation.
+        let selection = select(&self.files, &mut self.overlaps.clone());
         parts.map(|part| measure::of(&selection, &part)).collect()
     }
 
@@ -172,11 +192,39 @@ impl Live {
     }
 
     fn observe_at(&mut self, at: u64) {
-        let before = self.at;
-        self.at = Some(before.unwrap_or_default().max(at));
+        self.overlaps.observe(at);
         for file in self.files.values_mut() {
-            file.observe(at, before);
+            file.observe(at);
             self.points.changed(file.changed());
+        }
+    }
+
+    /// Measures a file, and drops the figures of the largest files if all files need too much memory.
+    fn limit_memory(&mut self, path: &str) {
+        let Some(file) = self.files.get(path) else {
+            return;
+        };
+        let measured = file.memory_estimate();
+        match self.memory.get_mut(path) {
+            Some(before) => *before = measured,
+            None => drop(self.memory.insert(path.to_owned(), measured)),
+        }
+        let most = self.most_memory.unwrap_or(MAX_MEMORY);
+        while self.memory.values().sum::<usize>() > most {
+            // Estimates of other files may be old.
+            for (path, estimate) in &mut self.memory {
+                *estimate = self.files.get(path).map_or(0, LiveFile::memory_estimate);
+            }
+            let sum: usize = self.memory.values().sum();
+            let largest = self.memory.iter().max_by_key(|(_, memory)| **memory);
+            let Some((largest, _)) = largest.filter(|_| sum > most) else {
+                return;
+            };
+            let largest = largest.clone();
+            if let Some(file) = self.files.get_mut(&largest) {
+                file.drop_figures();
+            }
+            self.memory.remove(&largest);
         }
     }
 
@@ -198,5 +246,105 @@ impl Live {
             self.files.insert(path.to_owned(), self.new_file(path));
         }
         self.files.get_mut(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    fn limited(mib: usize) -> Live {
+        Live {
+            most_memory: Some(mib * MIB),
+            ..Live::default()
+        }
+    }
+
+    /// The files whose figures are dropped.
+    fn dropped(live: &Live) -> Vec<&str> {
+        let dropped = live.files.iter().filter(|(_, file)| file.is_too_large());
+        dropped.map(|(path, _)| path.as_str()).collect()
+    }
+
+    #[test]
+    fn quotes_that_are_never_closed_need_no_more_memory_than_the_limit() {
+        let mut live = limited(16);
+        let text = vec![b'x'; MIB / 2];
+        for number in 0..40 {
+            let path = format!("worker.{number}/r.csv");
+            live.feed(&path, b"timestamp,elapsed,label,success\n");
+            live.feed(&path, b"1760000000000,5,a,true\n\"");
+            for _ in 0..8 {
+                live.feed(&path, &text);
+                let files = live.files.values().map(LiveFile::memory_estimate);
+                assert!(files.sum::<usize>() <= 16 * MIB);
+            }
+        }
+        assert!(dropped(&live).len() > 30);
+        let snapshot = live.snapshot(1_760_000_001_000);
+        let doubt = "its figures need too much memory while the test runs; the report counts it";
+        assert!(snapshot.doubts[0].ends_with(doubt), "{:?}", snapshot.doubts);
+        let states = snapshot.sources.iter().map(|source| source.state);
+        assert!(
+            states
+                .filter(|state| *state == SourceState::Skipped)
+                .count()
+                > 30
+        );
+    }
+
+    #[test]
+    fn the_memory_of_a_long_row_is_released_after_it() {
+        let mut live = limited(100);
+        live.feed("a/r.csv", b"timestamp,elapsed,label,success\n");
+        for _ in 0..14 {
+            live.feed("a/r.csv", &vec![b'x'; MIB / 2]);
+        }
+        let during = live.files["a/r.csv"].memory_estimate();
+        assert!(during > 7 * MIB, "{during}");
+        live.feed("a/r.csv", b"\n");
+        for _ in 0..3 {
+            live.feed("a/r.csv", b"1760000000000,5,a,true\n");
+        }
+        let after = live.files["a/r.csv"].memory_estimate();
+        assert!(after < MIB, "{after}");
+    }
+
+    #[test]
+    fn figures_of_the_largest_file_are_dropped_first() {
+        let mut live = limited(1);
+        for (path, labels) in [("a/r.csv", 10), ("b/r.csv", 1500), ("c/r.csv", 10)] {
+            live.feed(path, b"timestamp,elapsed,label,success\n");
+            for label in 0..labels {
+                let row = format!("1760000000000,5,{path} {label},true\n");
+                live.feed(path, row.repeat(3).as_bytes());
+            }
+        }
+        assert_eq!(dropped(&live), ["b/r.csv"]);
+        assert_eq!(live.snapshot(1_760_000_001_000).total.samples, 60);
+    }
+
+    #[test]
+    fn labels_without_recent_samples_need_less_memory() {
+        let mut live = limited(100);
+        live.feed("a/r.csv", b"timestamp,elapsed,label,success\n");
+        for label in 0..100 {
+            for sample in 0..1200 {
+                let row = format!("1760000000000,{}.5,{label},true\n", sample * 7);
+                live.feed("a/r.csv", row.as_bytes());
+            }
+        }
+        let before = live.files["a/r.csv"].memory_estimate();
+        for second in (0..40).step_by(10) {
+            live.observe(1_760_000_000_000 + second * 1000);
+        }
+        let after = live.files["a/r.csv"].memory_estimate();
+        assert!(after * 2 < before, "{before} {after}");
+        assert_eq!(
+            live.snapshot(1_760_000_100_000).labels[0].total.samples,
+            1200
+        );
     }
 }

@@ -2,8 +2,9 @@
 //! sample once, samples rather than figures of intervals.
 
 use super::file::LiveFile;
+use super::overlaps::{Overlap, Overlaps};
 use crate::fingerprint::Fingerprint;
-use crate::overlap::{self, Counted};
+use crate::overlap;
 use crate::summary::History;
 use crate::tally::{container, doubt_tools};
 use std::collections::BTreeMap;
@@ -24,36 +25,6 @@ pub struct Selection<'a> {
     pub doubts: Vec<String>,
 }
 
-/// Maximum number of files of a container that are compared during a run.
-const MAX_COMPARED: usize = 24;
-
-/// Files of a container, by index, with this number of common samples, or more.
-struct Overlap {
-    larger: usize,
-    smaller: usize,
-    shared: u64,
-}
-
-/// The overlaps of files of a container, the larger ones first.
-fn overlaps(files: &[Named<'_>]) -> Vec<Overlap> {
-    if !(2..=MAX_COMPARED).contains(&files.len()) {
-        return Vec::new();
-    }
-    let files = files.iter().map(|(path, file)| Counted {
-        name: (*path).to_owned(),
-        container: container(path).to_owned(),
-        fingerprint: file.whole_fingerprint(),
-    });
-    let mut files: Vec<Counted> = files.collect();
-    let pairs = overlap::partial_overlaps(&mut files).into_iter();
-    let overlaps = pairs.map(|(larger, smaller, shared)| Overlap {
-        larger,
-        smaller,
-        shared,
-    });
-    overlaps.collect()
-}
-
 /// True for files of the master.
 pub fn is_of_master(path: &str) -> bool {
     path.starts_with("master.")
@@ -66,7 +37,7 @@ fn has_figures(file: &LiveFile) -> bool {
 }
 
 /// Selects the files that count.
-pub fn select(files: &BTreeMap<String, LiveFile>) -> Selection<'_> {
+pub fn select<'a>(files: &'a BTreeMap<String, LiveFile>, overlaps: &mut Overlaps) -> Selection<'a> {
     let named = || files.iter().map(|(path, file)| (path.as_str(), file));
     let by_master = named().any(|(path, file)| is_of_master(path) && has_figures(file));
     let mut containers: BTreeMap<&str, Vec<Named<'_>>> = BTreeMap::new();
@@ -76,6 +47,11 @@ pub fn select(files: &BTreeMap<String, LiveFile>) -> Selection<'_> {
         files.or_default().push((path, file));
     }
     let mut selection = Selection::default();
+    for (path, file) in named().filter(|(_, file)| file.is_too_large()) {
+        let problem = file.problem().unwrap_or_default();
+        let doubt = format!("the result file `{path}`: {problem}");
+        selection.doubts.push(doubt);
+    }
     let mut intervals = Vec::new();
     for files in containers.into_values() {
         let (samples, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|(_, file)| {
@@ -89,7 +65,7 @@ pub fn select(files: &BTreeMap<String, LiveFile>) -> Selection<'_> {
         selection.doubts.extend(doubt_tools(tools));
         match samples.is_empty() {
             true => intervals.extend(others),
-            false => selection.count(samples),
+            false => selection.count(samples, overlaps),
         }
     }
     if selection.files.is_empty() {
@@ -109,7 +85,7 @@ pub fn select(files: &BTreeMap<String, LiveFile>) -> Selection<'_> {
 
 impl<'a> Selection<'a> {
     /// Counts the files of a container with samples, each sample once.
-    fn count(&mut self, mut files: Vec<Named<'a>>) {
+    fn count(&mut self, mut files: Vec<Named<'a>>, overlaps: &mut Overlaps) {
         let none = Fingerprint::default();
         files.sort_by(|(path, file), (other_path, other)| {
             let other = (other.fingerprint().unwrap_or(&none), *other_path);
@@ -134,7 +110,7 @@ impl<'a> Selection<'a> {
             }
         }
         let of_container = self.files.split_off(first);
-        let overlaps = overlaps(&of_container);
+        let overlaps = overlaps.of(&of_container);
         let kept = of_container.iter().enumerate().filter(|(at, _)| {
             let theirs = overlaps.iter().filter(|overlap| overlap.smaller == *at);
             theirs.fold(true, |kept, overlap| {
@@ -152,9 +128,8 @@ impl<'a> Selection<'a> {
         if self.ignored.contains_key(other_path) {
             return true;
         }
-        let samples = file.fingerprint().map_or(0, Fingerprint::samples);
         let shared = overlap.shared;
-        if shared * 2 >= samples && !(file.has_ended() && other.has_ended()) {
+        if shared * 2 >= overlap.samples && !(file.has_ended() && other.has_ended()) {
             let why = format!("most of its samples are in `{other_path}`");
             self.ignored.insert(path, why);
             return false;

@@ -169,3 +169,41 @@ fn a_day_of_many_different_durations_stays_within_the_limits() {
         "{result:?}"
     );
 }
+
+#[test]
+fn seconds_in_the_future_are_limited_and_leave_no_wrong_value() {
+    let window = Window {
+        label: None,
+        metric: Metric::Throughput,
+        seconds: 10,
+    };
+    let mut watches = Watches::new(vec![window.clone()]);
+    watches.limit();
+    let now = T / 1000;
+    let add = |watches: &mut Watches, second: u64| {
+        let start = Some(second * SECOND);
+        watches.add(
+            0,
+            &Sample {
+                start,
+                ..Sample::default()
+            },
+        );
+    };
+    (0..20).for_each(|second| add(&mut watches, now + second));
+    let value = |watches: &Watches| last(&window, std::iter::once((watches, now + 20)));
+    assert_eq!(value(&watches), Some(1.0));
+    // Rows of a year to come are dropped with the next observation.
+    (0..3000).for_each(|day| add(&mut watches, now + 86_400 * (day + 1)));
+    watches.drop_after(now + 3600);
+    assert_eq!(watches.watches[0].seconds.len(), 20);
+    assert_eq!(value(&watches), Some(1.0));
+    // More distinct seconds than are kept replace those of the window, which then has no value.
+    (0..10_000).for_each(|day| add(&mut watches, now + 86_400 * (day + 1)));
+    assert!(watches.watches[0].seconds.len() <= MAX_AHEAD + 10);
+    watches.drop_after(now + 3600);
+    assert_eq!(value(&watches), None);
+    let later = |end| last(&window, std::iter::once((&watches, end)));
+    assert_eq!(later(now + 3605), None);
+    assert_eq!(later(now + 3611), Some(0.0));
+}
