@@ -27,8 +27,8 @@ use streams::{Piece, Streams};
 
 /// Maximum number of open files of all containers together.
 const MAX_OPEN_FILES: usize = 2048;
-/// Maximum number of problems in a body; the others follow in the next one.
-const MAX_PROBLEMS: usize = 64;
+/// Maximum number of bytes of all problems in a body together, which the containers with problems share.
+const MAX_PROBLEMS: usize = 64 * 1024;
 /// A file gets at least this many bytes of a body, however many files have more.
 const MIN_SHARE: usize = 16 * 1024;
 /// Bodies without bytes are sent this often, so that the Director knows that nothing is missing.
@@ -145,8 +145,8 @@ struct Source {
     /// Whether the last listing succeeded.
     is_listed: bool,
     problem: Option<String>,
-    /// The last problem that the Director knows.
-    told: Option<String>,
+    /// The problem of the last body that the Director has answered.
+    told: Option<SourceProblem>,
 }
 
 /// A body, and the origin of each of its parts.
@@ -155,12 +155,16 @@ struct Body {
     bytes: Vec<u8>,
     /// For each part, the index of its container, and the piece.
     pieces: Vec<(usize, Piece)>,
+    /// The problem of each container.
+    problems: Vec<Option<SourceProblem>>,
+    /// Whether the Director does not know one of the problems yet.
+    has_news: bool,
 }
 
 impl Body {
     /// Whether it only reports that nothing was appended.
     fn is_idle(&self) -> bool {
-        self.header.parts.is_empty() && self.header.problems.is_empty()
+        self.header.parts.is_empty() && !self.has_news
     }
 }
 
@@ -216,14 +220,17 @@ impl Follower {
             pieces.extend(piece.map(|piece| (index, piece)));
         }
         self.turn = self.turn.wrapping_add(pieces.len());
+        let problems = self.problems();
         Body {
-            header: self.header(&pieces),
+            header: self.header(&pieces, &problems),
             bytes,
             pieces,
+            has_news: self.has_news(&problems),
+            problems,
         }
     }
 
-    fn header(&self, pieces: &[(usize, Piece)]) -> Header {
+    fn header(&self, pieces: &[(usize, Piece)], problems: &[Option<SourceProblem>]) -> Header {
         let part = |(index, piece): &(usize, Piece)| Part {
             source: self.sources[*index].name.clone(),
             path: piece.path.clone(),
@@ -239,26 +246,39 @@ impl Follower {
         let up_to_date = all().filter(|(index, source)| {
             source.is_listed && source.streams.is_complete_with(&of_source(*index))
         });
-        let problems = all().filter_map(|(_, source)| {
-            Some(SourceProblem {
-                source: source.name.clone(),
-                problem: source.new_problem()?,
-            })
-        });
         Header {
             parts: pieces.iter().map(part).collect(),
             up_to_date: up_to_date.map(|(_, source)| source.name.clone()).collect(),
-            problems: problems.take(MAX_PROBLEMS).collect(),
+            problems: problems.iter().flatten().cloned().collect(),
         }
+    }
+
+    /// The problem of each container: one that is reported as up to date without a problem has none.
+    fn problems(&self) -> Vec<Option<SourceProblem>> {
+        let having = self.sources.iter().filter(|one| one.problem.is_some());
+        let longest = MAX_PROBLEMS / having.count().max(1);
+        let problem = |source: &Source| {
+            Some(SourceProblem {
+                source: source.name.clone(),
+                problem: shorten(source.problem.as_deref()?, longest.min(MAX_PROBLEM)),
+                is_unread: !source.is_listed,
+            })
+        };
+        self.sources.iter().map(problem).collect()
+    }
+
+    fn has_news(&self, problems: &[Option<SourceProblem>]) -> bool {
+        let mut known = self.sources.iter().map(|source| &source.told);
+        // That a problem is over is no news: the next body without bytes reports it.
+        problems
+            .iter()
+            .any(|problem| known.next() != Some(problem) && problem.is_some())
     }
 
     /// Continues each file according to the answer. Returns whether this is progress.
     fn apply(&mut self, body: &Body, answer: &Answer) -> bool {
-        for problem in &body.header.problems {
-            let mut sources = self.sources.iter_mut();
-            if let Some(source) = sources.find(|source| source.name == problem.source) {
-                source.told = Some(problem.problem.clone());
-            }
+        for (source, told) in self.sources.iter_mut().zip(&body.problems) {
+            source.told.clone_from(told);
         }
         let mut has_progressed = false;
         for ((index, piece), outcome) in body.pieces.iter().zip(&answer.parts) {
@@ -292,17 +312,15 @@ impl Source {
             .update(&listing, budget, |found| root.open_file(found));
         Ok(listing.problem)
     }
+}
 
-    /// The problem, if the Director does not know it.
-    fn new_problem(&self) -> Option<String> {
-        let problem: String = self.problem.clone()?;
-        let mut end = problem.len().min(MAX_PROBLEM);
-        while !problem.is_char_boundary(end) {
-            end -= 1;
-        }
-        let problem = problem[..end].to_owned();
-        (self.told.as_ref() != Some(&problem)).then_some(problem)
+/// The start of a text, at most `longest` bytes.
+fn shorten(text: &str, longest: usize) -> String {
+    let mut end = text.len().min(longest);
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
+    text[..end].to_owned()
 }
 
 #[cfg(test)]

@@ -201,8 +201,55 @@ fn what_is_appended_to_a_replaced_file_later_is_told_as_missing() {
     fixture.follower.apply(&body, &answer);
     fixture.follower.look();
     let body = fixture.follower.next_body();
-    assert_eq!(body.header.problems, [], "it is told once");
+    assert!(body.is_idle(), "no body is sent only to repeat it");
     assert_eq!(fixture.sink.of("log"), ["1", "2"]);
+}
+
+#[test]
+fn a_container_with_files_that_are_not_followed_is_never_up_to_date_without_its_problem() {
+    let mut fixture = Fixture::new();
+    for number in 0..=streams::MAX_FILES {
+        fixture.append(&number.to_string(), "x");
+    }
+    fixture.follow();
+    for _ in 0..3 {
+        fixture.follower.look();
+        let body = fixture.follower.next_body();
+        assert!(body.is_idle());
+        assert_eq!(body.header.up_to_date, ["worker.1", "worker.2"]);
+        let problem = SourceProblem {
+            source: "worker.1".to_owned(),
+            problem: "there are too many files; some are not followed".to_owned(),
+            is_unread: false,
+        };
+        assert_eq!(body.header.problems, [problem]);
+        fixture.follower.apply(&body, &Answer::default());
+    }
+    for number in 0..=streams::MAX_FILES {
+        fs::remove_file(fixture.path(&number.to_string())).unwrap();
+    }
+    fixture.follow();
+    fixture.follower.look();
+    assert_eq!(fixture.follower.next_body().header.problems, []);
+}
+
+#[test]
+fn the_problems_of_many_containers_fit_into_every_body() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = (1..=atq_node_protocol::tail::MAX_SOURCES).map(|one| format!("worker.{one}"));
+    let mut follower = Follower::new(dir.path().to_owned(), &sources.collect::<Vec<_>>());
+    follower.look();
+    for _ in 0..2 {
+        let body = follower.next_body();
+        let decoded = atq_node_protocol::tail::decode(&encode(&body.header, &body.bytes)).unwrap();
+        assert_eq!(decoded.header.problems.len(), follower.sources.len());
+        let all = decoded.header.problems.iter();
+        assert!(
+            all.clone()
+                .all(|one| one.is_unread && !one.problem.is_empty())
+        );
+        follower.apply(&body, &Answer::default());
+    }
 }
 
 #[test]

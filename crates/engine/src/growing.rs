@@ -2,9 +2,9 @@
 
 use crate::{
     Append, Appended, Deadline, Engine, EngineError, Facts, Fetched, ImageDigests, JoinTokens,
-    LogLines, LogQuery, Member, Node, Owned, Part, Received, Resolver, ResourceGuard,
+    LogLines, LogQuery, Member, Node, Owned, Part, ReadProblem, Received, Resolver, ResourceGuard,
     ResultsFollow, ResultsReceiver, ResultsSink, RunContext, Source, Status, StepError, StepResult,
-    Targets, UsageSink, UsageWatch,
+    Targets, UpToDate, UsageSink, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::FailureCode;
@@ -33,6 +33,7 @@ struct FilesState {
     unreachable: BTreeSet<Source>,
     uncollected: Option<String>,
     problem: Option<String>,
+    incomplete: BTreeMap<Source, String>,
     follows: usize,
     ended: usize,
 }
@@ -70,6 +71,15 @@ impl GrowingFiles {
         self.lock().problem = problem.map(str::to_owned);
     }
 
+    /// Some files of a container are not followed for this reason, until it is `None`.
+    pub fn leave_out(&self, source: Source, reason: Option<&str>) {
+        let mut state = self.lock();
+        match reason {
+            Some(reason) => state.incomplete.insert(source, reason.to_owned()),
+            None => state.incomplete.remove(&source),
+        };
+    }
+
     /// No results can be collected, for this reason.
     pub fn refuse_collection(&self, reason: &str) {
         self.lock().uncollected = Some(reason.to_owned());
@@ -102,6 +112,20 @@ impl GrowingFiles {
         });
         files
             .map(|(file, (generation, content))| (file.clone(), *generation, content.clone()))
+            .collect()
+    }
+
+    /// The containers whose files are followed.
+    fn reached(&self, sources: &[Source]) -> Vec<UpToDate> {
+        let state = self.lock();
+        let reached = sources
+            .iter()
+            .filter(|source| !state.unreachable.contains(source));
+        reached
+            .map(|source| UpToDate {
+                source: *source,
+                incomplete: state.incomplete.get(source).cloned(),
+            })
             .collect()
     }
 
@@ -141,15 +165,12 @@ async fn follow(files: GrowingFiles, sources: Vec<Source>, sink: Arc<dyn Results
     loop {
         let problem = files.lock().problem.clone();
         match problem {
-            Some(problem) => sink.problem(&sources, problem),
+            Some(problem) => sink.problem(&sources, ReadProblem::Unread(problem)),
             None => {
                 for (file, generation, content) in files.of(&sources) {
                     send(&files, &mut sent, file, generation, content, &sink).await;
                 }
-                let unreachable = files.lock().unreachable.clone();
-                let mut reached = sources.clone();
-                reached.retain(|source| !unreachable.contains(source));
-                sink.up_to_date(&reached);
+                sink.up_to_date(&files.reached(&sources));
             }
         }
         sleep(POLL_INTERVAL).await;

@@ -40,7 +40,7 @@ pub struct Header {
     /// Containers of which everything is sent with this body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub up_to_date: Vec<String>,
-    /// Containers some files of which are not followed.
+    /// Containers some files of which are not followed. It has every container of `up_to_date` of which this is true.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<SourceProblem>,
 }
@@ -70,6 +70,9 @@ pub struct SourceProblem {
     pub source: String,
     /// The reason.
     pub problem: String,
+    /// Whether none of its files are read at the moment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unread: bool,
 }
 
 /// The answer to a body.

@@ -2,11 +2,11 @@
 //! not received completely: a carrier sends it again after a timeout. So at most two bodies of a node are in memory.
 
 use super::{MAX_REASON, RequestError};
-use atq_engine::{Append, Appended, ResultsSink, Source};
-use atq_node_protocol::tail::{self, Answer, Decoded, Outcome};
+use atq_engine::{Append, Appended, ReadProblem, ResultsSink, Source, UpToDate};
+use atq_node_protocol::tail::{self, Answer, Decoded, Outcome, SourceProblem};
 use atq_task::spec::shorten;
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -132,14 +132,35 @@ impl TailTurn {
         }
         let mut complete = complete;
         complete.retain(|source| !incomplete.contains(source));
-        if !complete.is_empty() {
-            sink.up_to_date(&complete);
-        }
-        for (source, told) in with_problem.into_iter().zip(header.problems) {
-            let problem = told.problem.chars().take(MAX_REASON).collect();
-            sink.problem(&[source], problem);
-        }
+        let problems = with_problem.into_iter().zip(header.problems).collect();
+        report(sink, complete, problems);
         Ok(Answer { parts })
+    }
+}
+
+/// Reports the containers of which everything is stored, and the problems of all.
+fn report(
+    sink: &dyn ResultsSink,
+    complete: Vec<Source>,
+    mut problems: BTreeMap<Source, SourceProblem>,
+) {
+    let shorten = |problem: String| problem.chars().take(MAX_REASON).collect();
+    // A problem and the end of earlier ones are one step: between two, there would be no doubt.
+    let up_to_date = complete.into_iter().map(|source| UpToDate {
+        source,
+        incomplete: problems.remove(&source).map(|told| shorten(told.problem)),
+    });
+    let up_to_date: Vec<UpToDate> = up_to_date.collect();
+    if !up_to_date.is_empty() {
+        sink.up_to_date(&up_to_date);
+    }
+    for (source, told) in problems {
+        let problem = shorten(told.problem);
+        let problem = match told.is_unread {
+            true => ReadProblem::Unread(problem),
+            false => ReadProblem::Incomplete(problem),
+        };
+        sink.problem(&[source], problem);
     }
 }
 
@@ -153,7 +174,8 @@ async fn outcome(sink: &dyn ResultsSink, appended: Appended) -> Outcome {
         },
         Ok(Append::Ignored) => Outcome::Ignored,
         Err(reason) => {
-            sink.problem(&[source], format!("its files cannot be stored: {reason}"));
+            let problem = format!("its files cannot be stored: {reason}");
+            sink.problem(&[source], ReadProblem::Unread(problem));
             Outcome::NotStored
         }
     }

@@ -3,7 +3,7 @@
 use super::Snapshot;
 use crate::clock::Clock;
 use async_trait::async_trait;
-use atq_engine::{Append, Appended, ResultsSink, Source};
+use atq_engine::{Append, Appended, ReadProblem, ResultsSink, Source, UpToDate};
 use atq_evidence::live::{LiveFile, LiveFiles, Stored};
 use atq_evidence::report::{ConditionResult, ResultFiles, SoFar};
 use atq_report::live::Live;
@@ -79,7 +79,7 @@ struct Progress {
 struct SourceProgress {
     /// The time up to which all bytes were received.
     read_at: Option<Timestamp>,
-    problem: Option<String>,
+    problem: Option<ReadProblem>,
     is_lost: bool,
     /// The time at which its end was observed.
     ended_at: Option<Timestamp>,
@@ -327,20 +327,32 @@ impl ResultsSink for LiveResults {
             .unwrap_or_else(|error| Err(format!("this is a bug: {error}")))
     }
 
-    fn up_to_date(&self, sources: &[Source]) {
+    fn up_to_date(&self, sources: &[UpToDate]) {
         let now = self.clock.now();
-        self.progress.lock().update(sources, |source| {
-            source.read_at = Some(now);
-            source.problem = None;
-        });
+        let mut progress = self.progress.lock();
+        for UpToDate { source, incomplete } in sources {
+            if let Some(progress) = progress.sources.get_mut(source) {
+                let incomplete = incomplete.as_deref().map(shorten);
+                progress.read_at = Some(now);
+                progress.problem = incomplete.map(ReadProblem::Incomplete);
+            }
+        }
+        drop(progress);
         self.progressed.notify_waiters();
     }
 
-    fn problem(&self, sources: &[Source], problem: String) {
-        let problem = shorten(&problem);
-        self.progress
-            .lock()
-            .update(sources, |source| source.problem = Some(problem.clone()));
+    fn problem(&self, sources: &[Source], problem: ReadProblem) {
+        let problem = match problem {
+            ReadProblem::Unread(problem) => ReadProblem::Unread(shorten(&problem)),
+            ReadProblem::Incomplete(problem) => ReadProblem::Incomplete(shorten(&problem)),
+        };
+        let mut progress = self.progress.lock();
+        for source in sources {
+            if let Some(progress) = progress.sources.get_mut(source) {
+                progress.problem = Some(problem.clone());
+            }
+        }
+        drop(progress);
         self.progressed.notify_waiters();
     }
 }
@@ -351,21 +363,34 @@ impl SourceProgress {
         let is_complete = self.ended_at.is_some() && self.read_at >= self.ended_at;
         !self.is_lost && !is_complete
     }
-}
 
-impl Progress {
-    fn update(&mut self, sources: &[Source], change: impl Fn(&mut SourceProgress)) {
-        for source in sources {
-            if let Some(progress) = self.sources.get_mut(source) {
-                change(progress);
-            }
+    /// Whether bytes are expected and read.
+    fn is_followed(&self) -> bool {
+        self.is_open() && !matches!(self.problem, Some(ReadProblem::Unread(_)))
+    }
+
+    /// The reason why its files are not read.
+    fn unread(&self) -> Option<&str> {
+        match &self.problem {
+            Some(ReadProblem::Unread(problem)) if self.is_open() => Some(problem),
+            _ => None,
         }
     }
 
+    /// The reason why some of its files are not read: also after its end, as these bytes are missing.
+    fn incomplete(&self) -> Option<&str> {
+        match &self.problem {
+            Some(ReadProblem::Incomplete(problem)) if !self.is_lost => Some(problem),
+            _ => None,
+        }
+    }
+}
+
+impl Progress {
     /// The containers whose files are expected to be read.
     fn followed(&self) -> impl Iterator<Item = (&Source, &SourceProgress)> {
         let sources = self.sources.iter();
-        sources.filter(|(_, progress)| progress.is_open() && progress.problem.is_none())
+        sources.filter(|(_, progress)| progress.is_followed())
     }
 
     fn is_read_since(&self, since: Timestamp) -> bool {
@@ -391,21 +416,13 @@ impl Progress {
         }
     }
 
-    /// The reason why the files of some containers are not read.
+    /// The reason why files of some containers are not read.
     fn problem(&self, stale: &[(&Source, &SourceProgress)]) -> Option<String> {
-        let failed = self
-            .sources
-            .iter()
-            .filter(|(_, progress)| progress.is_open());
-        let failed =
-            failed.filter_map(|(source, progress)| Some((source, progress.problem.as_ref()?)));
-        let failed: Vec<_> = failed.collect();
-        if let Some((_, problem)) = failed.first() {
-            let sources = failed.iter().map(|(source, _)| **source);
-            return Some(format!(
-                "the results of {} are not read: {problem}",
-                named(sources)
-            ));
+        if let Some((sources, problem)) = self.having(SourceProgress::unread) {
+            return Some(format!("the results of {sources} are not read: {problem}"));
+        }
+        if let Some((sources, problem)) = self.having(SourceProgress::incomplete) {
+            return Some(format!("some results of {sources} are not read: {problem}"));
         }
         let sources = stale.iter().map(|(source, _)| **source);
         (!stale.is_empty()).then(|| {
@@ -415,6 +432,19 @@ impl Progress {
                 named(sources)
             )
         })
+    }
+
+    /// The containers with such a problem, and that of the first one.
+    fn having<'a>(
+        &'a self,
+        problem: impl Fn(&'a SourceProgress) -> Option<&'a str>,
+    ) -> Option<(String, &'a str)> {
+        let sources = self.sources.iter();
+        let having: Vec<_> = sources
+            .filter_map(|(source, progress)| Some((*source, problem(progress)?)))
+            .collect();
+        let (_, first) = having.first()?;
+        Some((named(having.iter().map(|(source, _)| *source)), first))
     }
 }
 

@@ -19,8 +19,8 @@ const W2: Source = Source::new(Role::Worker, 2);
 #[derive(Default)]
 struct Recorder {
     appended: Mutex<Vec<Appended>>,
-    up_to_date: Mutex<Vec<Vec<Source>>>,
-    problems: Mutex<Vec<(Vec<Source>, String)>>,
+    up_to_date: Mutex<Vec<Vec<UpToDate>>>,
+    problems: Mutex<Vec<(Vec<Source>, ReadProblem)>>,
     /// Permits for the file `slow`.
     permits: Option<Semaphore>,
 }
@@ -44,11 +44,11 @@ impl ResultsSink for Recorder {
         }
     }
 
-    fn up_to_date(&self, sources: &[Source]) {
+    fn up_to_date(&self, sources: &[UpToDate]) {
         self.up_to_date.lock().push(sources.to_vec());
     }
 
-    fn problem(&self, sources: &[Source], problem: String) {
+    fn problem(&self, sources: &[Source], problem: ReadProblem) {
         self.problems.lock().push((sources.to_vec(), problem));
     }
 }
@@ -76,6 +76,14 @@ fn fixture(recorder: Recorder) -> Fixture {
         endpoint,
         recorder,
         followed,
+    }
+}
+
+/// A container all of whose files are read.
+fn complete(source: Source) -> UpToDate {
+    UpToDate {
+        source,
+        incomplete: None,
     }
 }
 
@@ -127,7 +135,10 @@ async fn parts_are_passed_on_in_order_with_their_bytes() {
         *fixture.recorder.appended.lock(),
         [appended(W1, "a/b", b"ab"), appended(W2, "c", b"cde")]
     );
-    assert_eq!(*fixture.recorder.up_to_date.lock(), [[W1, W2]]);
+    assert_eq!(
+        *fixture.recorder.up_to_date.lock(),
+        [[complete(W1), complete(W2)]]
+    );
 }
 
 #[tokio::test]
@@ -148,13 +159,13 @@ async fn only_a_container_whose_bytes_are_stored_is_up_to_date() {
         let answer = fixture.send(sent).await.unwrap();
         assert_eq!(answer.parts, [outcome, Outcome::Ignored]);
         let up_to_date = fixture.recorder.up_to_date.lock().pop();
-        assert_eq!(up_to_date.unwrap(), [W2]);
+        assert_eq!(up_to_date.unwrap(), [complete(W2)]);
     }
     assert_eq!(
         *fixture.recorder.problems.lock(),
         [(
             vec![W1],
-            "its files cannot be stored: no space left".to_owned()
+            ReadProblem::Unread("its files cannot be stored: no space left".to_owned())
         )]
     );
 }
@@ -217,12 +228,37 @@ async fn problems_of_a_carrier_are_passed_on_and_shortened() {
         problems: vec![SourceProblem {
             source: "worker.2".to_owned(),
             problem: "ä".repeat(2000),
+            is_unread: true,
         }],
         ..Header::default()
     };
     fixture.send(encode(&header, b"").into()).await.unwrap();
     let told = fixture.recorder.problems.lock().remove(0);
-    assert_eq!(told, (vec![W2], "ä".repeat(MAX_REASON)));
+    let shortened = ReadProblem::Unread("ä".repeat(MAX_REASON));
+    assert_eq!(told, (vec![W2], shortened));
+}
+
+#[tokio::test]
+async fn a_container_is_up_to_date_and_incomplete_in_one_step() {
+    let fixture = fixture(Recorder::default());
+    let problem = |source: &str| SourceProblem {
+        source: source.to_owned(),
+        problem: "too many files".to_owned(),
+        is_unread: false,
+    };
+    let header = Header {
+        up_to_date: vec!["worker.1".to_owned()],
+        problems: vec![problem("worker.1"), problem("worker.2")],
+        ..Header::default()
+    };
+    fixture.send(encode(&header, b"").into()).await.unwrap();
+    let incomplete = UpToDate {
+        source: W1,
+        incomplete: Some("too many files".to_owned()),
+    };
+    assert_eq!(*fixture.recorder.up_to_date.lock(), [[incomplete]]);
+    let told = ReadProblem::Incomplete("too many files".to_owned());
+    assert_eq!(*fixture.recorder.problems.lock(), [(vec![W2], told)]);
 }
 
 #[tokio::test]
