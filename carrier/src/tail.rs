@@ -9,12 +9,12 @@ mod streams;
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use atq_node_protocol::order::Tail;
 use atq_node_protocol::outcome::CarrierOutcome;
 use atq_node_protocol::tail::{
-    Answer, Header, MAX_BYTES, MAX_PARTS, MAX_PROBLEM, Part, SourceProblem, encode,
+    Answer, Header, MAX_BYTES, MAX_PARTS, MAX_PROBLEM, Part, Renames, SourceProblem, encode,
 };
 use atq_retry::{Backoff, Pauses};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -135,6 +135,10 @@ struct Follower {
     sources: Vec<Source>,
     /// Number of pieces that were sent. It determines whose turn is next.
     turn: usize,
+    /// The Director that has answered last.
+    instance: Option<String>,
+    /// Start of the ids of renames, which no other carrier uses.
+    own: String,
 }
 
 /// A container.
@@ -164,7 +168,7 @@ struct Body {
 impl Body {
     /// Whether it only reports that nothing was appended.
     fn is_idle(&self) -> bool {
-        self.header.parts.is_empty() && !self.has_news
+        self.header.parts.is_empty() && self.header.renames.is_none() && !self.has_news
     }
 }
 
@@ -182,6 +186,8 @@ impl Follower {
             dir,
             sources: sources.iter().map(source).collect(),
             turn: 0,
+            instance: None,
+            own: unique(),
         }
     }
 
@@ -199,6 +205,9 @@ impl Follower {
 
     /// The next bytes, at most [`MAX_BYTES`], in turns between the files.
     fn next_body(&mut self) -> Body {
+        if let Some(renames) = self.sources.iter().find_map(|one| self.renames_of(one)) {
+            return self.body_of(renames);
+        }
         let mut pending = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
             pending.extend(source.streams.pending().into_iter().map(|id| (index, id)));
@@ -230,6 +239,30 @@ impl Follower {
         }
     }
 
+    fn renames_of(&self, source: &Source) -> Option<Renames> {
+        let pending = source.streams.renames()?;
+        Some(Renames {
+            source: source.name.clone(),
+            id: format!("{}.{}", self.own, pending.number),
+            paths: pending.paths.clone(),
+        })
+    }
+
+    /// A body with renames, and nothing else.
+    fn body_of(&self, renames: Renames) -> Body {
+        Body {
+            header: Header {
+                renames: Some(renames),
+                instance: self.instance.clone(),
+                ..Header::default()
+            },
+            bytes: Vec::new(),
+            pieces: Vec::new(),
+            problems: self.sources.iter().map(|one| one.told.clone()).collect(),
+            has_news: false,
+        }
+    }
+
     fn header(&self, pieces: &[(usize, Piece)], problems: &[Option<SourceProblem>]) -> Header {
         let part = |(index, piece): &(usize, Piece)| Part {
             source: self.sources[*index].name.clone(),
@@ -250,6 +283,8 @@ impl Follower {
             parts: pieces.iter().map(part).collect(),
             up_to_date: up_to_date.map(|(_, source)| source.name.clone()).collect(),
             problems: problems.iter().flatten().cloned().collect(),
+            instance: self.instance.clone(),
+            renames: None,
         }
     }
 
@@ -280,13 +315,51 @@ impl Follower {
         for (source, told) in self.sources.iter_mut().zip(&body.problems) {
             source.told.clone_from(told);
         }
-        let mut has_progressed = false;
+        self.recognize(answer);
+        if let (Some(renames), true) = (&body.header.renames, answer.renamed) {
+            self.renamed(renames);
+        }
+        let mut has_progressed = answer.renamed;
         for ((index, piece), outcome) in body.pieces.iter().zip(&answer.parts) {
             let streams = &mut self.sources[*index].streams;
             has_progressed |= streams.apply(piece, *outcome);
         }
         has_progressed
     }
+}
+
+impl Follower {
+    /// Forgets the answers of another Director: it may accept files that the earlier one has ignored.
+    fn recognize(&mut self, answer: &Answer) {
+        if answer.instance.is_none() || answer.instance == self.instance {
+            return;
+        }
+        self.instance.clone_from(&answer.instance);
+        for source in &mut self.sources {
+            source.streams.forget_ignored();
+            source.told = None;
+            // The ignored files are found at the next look.
+            source.is_listed = false;
+        }
+    }
+
+    fn renamed(&mut self, renames: &Renames) {
+        let own = format!("{}.", self.own);
+        let number = renames.id.strip_prefix(&own);
+        let number = number.and_then(|number| number.parse().ok());
+        let mut sources = self.sources.iter_mut();
+        let source = sources.find(|source| source.name == renames.source);
+        if let (Some(source), Some(number)) = (source, number) {
+            source.streams.renamed(number);
+        }
+    }
+}
+
+/// The time in nanoseconds, and the process.
+fn unique() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = now.unwrap_or_default().as_nanos();
+    format!("{nanos}-{}", std::process::id())
 }
 
 impl Source {

@@ -56,7 +56,7 @@ pub use node::{JoinTokens, Node, Owned, RefusedRequest, Status};
 pub use observer::EngineObserver;
 pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
 pub use results::{
-    Append, Appended, NotFollowed, ReadProblem, Received, ResultsFollow, ResultsReceiver,
+    Append, Appended, NotFollowed, ReadProblem, Received, Renames, ResultsFollow, ResultsReceiver,
     ResultsSink, Stop, Tar, UpToDate,
 };
 pub use role::Role;

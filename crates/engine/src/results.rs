@@ -67,6 +67,18 @@ pub struct Appended {
     pub bytes: Bytes,
 }
 
+/// Files of a container that have other paths now, all at the same time: a file may take the path that another one had. A
+/// file that had one of the new paths before, and is not renamed itself, does not exist any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renames {
+    /// The container.
+    pub source: Source,
+    /// Differs from that of all other renames of the container.
+    pub id: String,
+    /// For each file, the path before and the path now. No two are equal on one side.
+    pub paths: Vec<(String, String)>,
+}
+
 /// The part of a result file that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
@@ -113,6 +125,12 @@ pub trait ResultsSink: Send + Sync {
     /// # Errors
     /// When the bytes cannot be stored; they may be sent again.
     async fn append(&self, appended: Appended) -> Result<Append, String>;
+
+    /// Renames received files. Renames with the id of the last ones of their container were applied before.
+    ///
+    /// # Errors
+    /// When this cannot be stored; nothing was renamed then.
+    async fn rename(&self, renames: Renames) -> Result<(), String>;
 
     /// All appended bytes of these containers up to this moment were passed, except those of files that are not followed.
     /// Earlier problems of these containers are over.

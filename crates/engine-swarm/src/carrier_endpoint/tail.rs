@@ -2,7 +2,7 @@
 //! not received completely: a carrier sends it again after a timeout. So at most two bodies of a node are in memory.
 
 use super::{MAX_REASON, RequestError};
-use atq_engine::{Append, Appended, ReadProblem, ResultsSink, Source, UpToDate};
+use atq_engine::{Append, Appended, ReadProblem, Renames, ResultsSink, Source, UpToDate};
 use atq_node_protocol::tail::{self, Answer, Decoded, Outcome, SourceProblem};
 use atq_task::spec::shorten;
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// A run whose result files are followed.
 pub(crate) struct FollowedRun {
@@ -17,6 +18,8 @@ pub(crate) struct FollowedRun {
     /// The containers and their nodes, according to Swarm.
     placed: HashSet<(Source, String)>,
     turns: HashMap<String, NodeTurns>,
+    /// Identifies it: a carrier must not rely on the answers of an earlier one.
+    instance: String,
 }
 
 /// The requests of a node.
@@ -45,6 +48,7 @@ impl FollowedRun {
             sink,
             placed,
             turns,
+            instance: Uuid::new_v4().simple().to_string(),
         }
     }
 
@@ -112,8 +116,15 @@ impl TailTurn {
         let complete = followed.sources(node, header.up_to_date.iter().map(String::as_str))?;
         let names = header.problems.iter().map(|one| one.source.as_str());
         let with_problem = followed.sources(node, names)?;
+        let renamed = header.renames.iter().map(|one| one.source.as_str());
+        let renamed = followed.sources(node, renamed)?;
 
         let sink = &*followed.sink;
+        let renames = renamed.first().copied().zip(header.renames);
+        let is_renamed = match renames {
+            Some((source, renames)) => rename(sink, source, renames).await,
+            None => false,
+        };
         let mut parts = Vec::with_capacity(sources.len());
         let mut incomplete = BTreeSet::new();
         for ((part, range), source) in header.parts.into_iter().zip(ranges).zip(sources) {
@@ -132,9 +143,20 @@ impl TailTurn {
         }
         let mut complete = complete;
         complete.retain(|source| !incomplete.contains(source));
+        if header
+            .instance
+            .is_some_and(|known| known != followed.instance)
+        {
+            // An earlier instance may have refused files that this one accepts, or knows nothing of.
+            complete.clear();
+        }
         let problems = with_problem.into_iter().zip(header.problems).collect();
         report(sink, complete, problems);
-        Ok(Answer { parts })
+        Ok(Answer {
+            parts,
+            renamed: is_renamed,
+            instance: Some(followed.instance.clone()),
+        })
     }
 }
 
@@ -162,6 +184,22 @@ fn report(
         };
         sink.problem(&[source], problem);
     }
+}
+
+/// Renames files; returns whether this is stored.
+async fn rename(sink: &dyn ResultsSink, source: Source, renames: tail::Renames) -> bool {
+    let paths = renames.paths.into_iter();
+    let renames = Renames {
+        source,
+        id: renames.id,
+        paths: paths.map(|one| (one.from, one.to)).collect(),
+    };
+    let renamed = sink.rename(renames).await;
+    let problem = |reason| format!("its files cannot be renamed: {reason}");
+    let renamed = renamed.map_err(|reason| ReadProblem::Unread(problem(reason)));
+    renamed
+        .map_err(|problem| sink.problem(&[source], problem))
+        .is_ok()
 }
 
 async fn outcome(sink: &dyn ResultsSink, appended: Appended) -> Outcome {

@@ -8,7 +8,7 @@ use crate::plan::{LABEL_RUN, carrier_token};
 use crate::self_check::fake::FakeSelfCheck;
 use crate::{Ports, Swarm, SwarmEngine, SwarmSettings};
 use atq_definition::examples::spec;
-use atq_engine::{Append, Appended, Engine, UpToDate};
+use atq_engine::{Append, Appended, Engine, Renames, UpToDate};
 use atq_task::state::State;
 use insta::assert_snapshot;
 use parking_lot::Mutex;
@@ -26,6 +26,10 @@ struct Recorder(Mutex<Vec<String>>);
 impl ResultsSink for Recorder {
     async fn append(&self, _: Appended) -> Result<Append, String> {
         Ok(Append::Accepted)
+    }
+
+    async fn rename(&self, _: Renames) -> Result<(), String> {
+        Ok(())
     }
 
     fn up_to_date(&self, _: &[UpToDate]) {}

@@ -43,7 +43,7 @@ mod tests {
     use crate::routes::router;
     use async_trait::async_trait;
     use atq_engine::{
-        Append, Appended, ReadProblem, RefusedRequest, ResultsSink, Role, Source, UpToDate,
+        Append, Appended, ReadProblem, RefusedRequest, Renames, ResultsSink, Role, Source, UpToDate,
     };
     use atq_node_protocol::tail::{Header, MAX_BODY, Outcome, Part, encode};
     use axum::body::{Body, to_bytes};
@@ -60,6 +60,10 @@ mod tests {
     impl ResultsSink for AcceptsAll {
         async fn append(&self, _: Appended) -> Result<Append, String> {
             Ok(Append::Accepted)
+        }
+
+        async fn rename(&self, _: Renames) -> Result<(), String> {
+            Ok(())
         }
 
         fn up_to_date(&self, _: &[UpToDate]) {}

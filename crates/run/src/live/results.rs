@@ -3,7 +3,7 @@
 use super::Snapshot;
 use crate::clock::Clock;
 use async_trait::async_trait;
-use atq_engine::{Append, Appended, ReadProblem, ResultsSink, Source, UpToDate};
+use atq_engine::{Append, Appended, ReadProblem, Renames, ResultsSink, Source, UpToDate};
 use atq_evidence::live::{LiveFile, LiveFiles, Stored};
 use atq_evidence::report::{ConditionResult, ResultFiles, SoFar};
 use atq_report::live::Live;
@@ -106,6 +106,9 @@ impl LiveResults {
         let so_far = SoFar::new(spec);
         let sources = sources.into_iter();
         let is_restored = files.files().next().is_none();
+        let refused = files.refused().take(MAX_REFUSED);
+        let refused = refused.map(|(file, reason)| (shorten(&name(file)), reason.to_owned()));
+        let refused = refused.collect();
         let first = Snapshot {
             problem: Some(if is_restored { NO_FILES } else { RESTORING }.to_owned()),
             ..Snapshot::default()
@@ -119,7 +122,7 @@ impl LiveResults {
                 figures: Some(Live::new(so_far.windows())),
                 so_far,
                 is_restored,
-                refused: BTreeMap::new(),
+                refused,
             })),
             progress: Mutex::new(Progress {
                 started: clock.now(),
@@ -309,19 +312,28 @@ fn is_current(snapshot: &Snapshot, now: Timestamp) -> bool {
 #[async_trait]
 impl ResultsSink for LiveResults {
     async fn append(&self, appended: Appended) -> Result<Append, String> {
-        let is_expected = || {
-            let progress = self.progress.lock();
-            let source = progress.sources.get(&appended.source);
-            source.is_some_and(|source| !source.is_closed)
-        };
         let mut work = Arc::clone(&self.work).lock_owned().await;
-        if self.closed.load(Ordering::Acquire) || !is_expected() {
+        if self.closed.load(Ordering::Acquire) || !self.progress.lock().expects(appended.source) {
             return Ok(Append::Ignored);
         }
         let closed = Arc::clone(&self.closed);
         let done = spawn_blocking(move || {
             work.restore(&closed);
             work.append(appended)
+        });
+        done.await
+            .unwrap_or_else(|error| Err(format!("this is a bug: {error}")))
+    }
+
+    async fn rename(&self, renames: Renames) -> Result<(), String> {
+        let mut work = Arc::clone(&self.work).lock_owned().await;
+        if self.closed.load(Ordering::Acquire) || !self.progress.lock().expects(renames.source) {
+            return Ok(());
+        }
+        let closed = Arc::clone(&self.closed);
+        let done = spawn_blocking(move || {
+            work.restore(&closed);
+            work.rename(&renames, &closed)
         });
         done.await
             .unwrap_or_else(|error| Err(format!("this is a bug: {error}")))
@@ -387,6 +399,12 @@ impl SourceProgress {
 }
 
 impl Progress {
+    /// Whether bytes of the container are accepted.
+    fn expects(&self, source: Source) -> bool {
+        let source = self.sources.get(&source);
+        source.is_some_and(|source| !source.is_closed)
+    }
+
     /// The containers whose files are expected to be read.
     fn followed(&self) -> impl Iterator<Item = (&Source, &SourceProgress)> {
         let sources = self.sources.iter();
@@ -489,8 +507,13 @@ impl Work {
             return;
         }
         let files: Vec<LiveFile> = self.result_files().cloned().collect();
+        self.decode_stored(&files, closed);
+    }
+
+    /// Decodes the stored bytes of files, until the end of the results.
+    fn decode_stored(&mut self, files: &[LiveFile], closed: &AtomicBool) {
         let mut buffer = vec![0; READ_BYTES];
-        for file in &files {
+        for file in files {
             let Ok(mut data) = self.files.read(file) else {
                 continue;
             };
@@ -502,6 +525,30 @@ impl Work {
                 decode(&mut self.figures, |live| live.feed(&name, &buffer[..read]));
             }
         }
+    }
+
+    fn rename(&mut self, renames: &Renames, closed: &AtomicBool) -> Result<(), String> {
+        let renamed = self.files.rename(renames);
+        if !renamed.map_err(|error| format!("the Director cannot store it: {error}"))? {
+            return Ok(());
+        }
+        let source = renames.source;
+        let file = |path: &String| LiveFile {
+            source,
+            path: path.clone(),
+        };
+        let is_result = |path: &String| self.result_files.contains(Path::new(path));
+        let paths = renames.paths.iter();
+        let paths: Vec<_> = paths
+            .map(|(from, to)| (name(&file(from)), is_result(to).then(|| name(&file(to)))))
+            .collect();
+        // They were only kept under their names before.
+        let new = renames.paths.iter();
+        let new = new.filter(|(from, to)| !is_result(from) && is_result(to));
+        let new: Vec<LiveFile> = new.map(|(_, to)| file(to)).collect();
+        decode(&mut self.figures, |live| live.renamed(&paths));
+        self.decode_stored(&new, closed);
+        Ok(())
     }
 
     fn append(&mut self, appended: Appended) -> Result<Append, String> {

@@ -19,6 +19,7 @@ const W2: Source = Source::new(Role::Worker, 2);
 #[derive(Default)]
 struct Recorder {
     appended: Mutex<Vec<Appended>>,
+    renames: Mutex<Vec<Renames>>,
     up_to_date: Mutex<Vec<Vec<UpToDate>>>,
     problems: Mutex<Vec<(Vec<Source>, ReadProblem)>>,
     /// Permits for the file `slow`.
@@ -42,6 +43,14 @@ impl ResultsSink for Recorder {
             "full" => Err("no space left".to_owned()),
             _ => Ok(Append::Accepted),
         }
+    }
+
+    async fn rename(&self, renames: Renames) -> Result<(), String> {
+        if renames.id == "full" {
+            return Err("no space left".to_owned());
+        }
+        self.renames.lock().push(renames);
+        Ok(())
     }
 
     fn up_to_date(&self, sources: &[UpToDate]) {
@@ -105,7 +114,7 @@ fn body(parts: Vec<Part>, up_to_date: &[&str], bytes: &[u8]) -> Bytes {
     let header = Header {
         parts,
         up_to_date: up_to_date.iter().map(|one| (*one).to_owned()).collect(),
-        problems: Vec::new(),
+        ..Header::default()
     };
     encode(&header, bytes).into()
 }
@@ -168,6 +177,61 @@ async fn only_a_container_whose_bytes_are_stored_is_up_to_date() {
             ReadProblem::Unread("its files cannot be stored: no space left".to_owned())
         )]
     );
+}
+
+#[tokio::test]
+async fn a_body_that_relies_on_an_earlier_instance_makes_no_container_up_to_date() {
+    let fixture = fixture(Recorder::default());
+    let header = |instance: Option<String>| Header {
+        up_to_date: vec!["worker.1".to_owned()],
+        instance,
+        ..Header::default()
+    };
+    let send = async |instance| {
+        let sent = encode(&header(instance), b"").into();
+        let instance = fixture.send(sent).await.unwrap().instance.unwrap();
+        let number = fixture.recorder.up_to_date.lock().len();
+        (instance, number)
+    };
+    let (instance, number) = send(None).await;
+    assert_eq!(number, 1);
+    let earlier = send(Some("earlier".to_owned())).await;
+    assert_eq!(earlier, (instance.clone(), 1));
+    assert_eq!(send(Some(instance)).await.1, 2);
+    let later = FollowedRun::new(Arc::clone(&fixture.recorder) as _, HashSet::new());
+    assert_ne!(later.instance, earlier.0);
+}
+
+#[tokio::test]
+async fn renames_are_passed_on_before_the_parts_and_acknowledged_when_they_are_stored() {
+    let fixture = fixture(Recorder::default());
+    let header = |source: &str, id: &str| Header {
+        renames: Some(tail::Renames {
+            source: source.to_owned(),
+            id: id.to_owned(),
+            paths: vec![tail::Renamed {
+                from: "log".to_owned(),
+                to: "log.1".to_owned(),
+            }],
+        }),
+        ..Header::default()
+    };
+    let sent = encode(&header("worker.1", "1"), b"").into();
+    assert!(fixture.send(sent).await.unwrap().renamed);
+    let expected = Renames {
+        source: W1,
+        id: "1".to_owned(),
+        paths: vec![("log".to_owned(), "log.1".to_owned())],
+    };
+    assert_eq!(*fixture.recorder.renames.lock(), [expected]);
+    let sent = encode(&header("worker.1", "full"), b"").into();
+    assert!(!fixture.send(sent).await.unwrap().renamed);
+    let told = fixture.recorder.problems.lock().pop().unwrap();
+    let problem = "its files cannot be renamed: no space left".to_owned();
+    assert_eq!(told, (vec![W1], ReadProblem::Unread(problem)));
+    let elsewhere = encode(&header("worker.3", "1"), b"").into();
+    let refused = fixture.send(elsewhere).await;
+    assert!(matches!(refused, Err(RequestError::NotOnNode { .. })));
 }
 
 #[tokio::test]
