@@ -9,12 +9,12 @@ mod streams;
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use atq_node_protocol::order::Tail;
 use atq_node_protocol::outcome::CarrierOutcome;
 use atq_node_protocol::tail::{
-    Answer, Header, MAX_BYTES, MAX_PARTS, MAX_PROBLEM, Part, SourceProblem, encode,
+    Answer, Header, MAX_BYTES, MAX_PARTS, MAX_PROBLEM, Part, Renames, SourceProblem, encode,
 };
 use atq_retry::{Backoff, Pauses};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -27,8 +27,8 @@ use streams::{Piece, Streams};
 
 /// Maximum number of open files of all containers together.
 const MAX_OPEN_FILES: usize = 2048;
-/// Maximum number of problems in a body; the others follow in the next one.
-const MAX_PROBLEMS: usize = 64;
+/// Maximum number of bytes of all problems in a body together, which the containers with problems share.
+const MAX_PROBLEMS: usize = 64 * 1024;
 /// A file gets at least this many bytes of a body, however many files have more.
 const MIN_SHARE: usize = 16 * 1024;
 /// Bodies without bytes are sent this often, so that the Director knows that nothing is missing.
@@ -135,6 +135,10 @@ struct Follower {
     sources: Vec<Source>,
     /// Number of pieces that were sent. It determines whose turn is next.
     turn: usize,
+    /// The Director that has answered last.
+    instance: Option<String>,
+    /// Start of the ids of renames, which no other carrier uses.
+    own: String,
 }
 
 /// A container.
@@ -145,8 +149,8 @@ struct Source {
     /// Whether the last listing succeeded.
     is_listed: bool,
     problem: Option<String>,
-    /// The last problem that the Director knows.
-    told: Option<String>,
+    /// The problem of the last body that the Director has answered.
+    told: Option<SourceProblem>,
 }
 
 /// A body, and the origin of each of its parts.
@@ -155,12 +159,16 @@ struct Body {
     bytes: Vec<u8>,
     /// For each part, the index of its container, and the piece.
     pieces: Vec<(usize, Piece)>,
+    /// The problem of each container.
+    problems: Vec<Option<SourceProblem>>,
+    /// Whether the Director does not know one of the problems yet.
+    has_news: bool,
 }
 
 impl Body {
     /// Whether it only reports that nothing was appended.
     fn is_idle(&self) -> bool {
-        self.header.parts.is_empty() && self.header.problems.is_empty()
+        self.header.parts.is_empty() && self.header.renames.is_none() && !self.has_news
     }
 }
 
@@ -178,6 +186,8 @@ impl Follower {
             dir,
             sources: sources.iter().map(source).collect(),
             turn: 0,
+            instance: None,
+            own: unique(),
         }
     }
 
@@ -195,6 +205,9 @@ impl Follower {
 
     /// The next bytes, at most [`MAX_BYTES`], in turns between the files.
     fn next_body(&mut self) -> Body {
+        if let Some(renames) = self.sources.iter().find_map(|one| self.renames_of(one)) {
+            return self.body_of(renames);
+        }
         let mut pending = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
             pending.extend(source.streams.pending().into_iter().map(|id| (index, id)));
@@ -216,14 +229,41 @@ impl Follower {
             pieces.extend(piece.map(|piece| (index, piece)));
         }
         self.turn = self.turn.wrapping_add(pieces.len());
+        let problems = self.problems();
         Body {
-            header: self.header(&pieces),
+            header: self.header(&pieces, &problems),
             bytes,
             pieces,
+            has_news: self.has_news(&problems),
+            problems,
         }
     }
 
-    fn header(&self, pieces: &[(usize, Piece)]) -> Header {
+    fn renames_of(&self, source: &Source) -> Option<Renames> {
+        let pending = source.streams.renames()?;
+        Some(Renames {
+            source: source.name.clone(),
+            id: format!("{}.{}", self.own, pending.number),
+            paths: pending.paths.clone(),
+        })
+    }
+
+    /// A body with renames, and nothing else.
+    fn body_of(&self, renames: Renames) -> Body {
+        Body {
+            header: Header {
+                renames: Some(renames),
+                instance: self.instance.clone(),
+                ..Header::default()
+            },
+            bytes: Vec::new(),
+            pieces: Vec::new(),
+            problems: self.sources.iter().map(|one| one.told.clone()).collect(),
+            has_news: false,
+        }
+    }
+
+    fn header(&self, pieces: &[(usize, Piece)], problems: &[Option<SourceProblem>]) -> Header {
         let part = |(index, piece): &(usize, Piece)| Part {
             source: self.sources[*index].name.clone(),
             path: piece.path.clone(),
@@ -239,34 +279,87 @@ impl Follower {
         let up_to_date = all().filter(|(index, source)| {
             source.is_listed && source.streams.is_complete_with(&of_source(*index))
         });
-        let problems = all().filter_map(|(_, source)| {
-            Some(SourceProblem {
-                source: source.name.clone(),
-                problem: source.new_problem()?,
-            })
-        });
         Header {
             parts: pieces.iter().map(part).collect(),
             up_to_date: up_to_date.map(|(_, source)| source.name.clone()).collect(),
-            problems: problems.take(MAX_PROBLEMS).collect(),
+            problems: problems.iter().flatten().cloned().collect(),
+            instance: self.instance.clone(),
+            renames: None,
         }
+    }
+
+    /// The problem of each container: one that is reported as up to date without a problem has none.
+    fn problems(&self) -> Vec<Option<SourceProblem>> {
+        let having = self.sources.iter().filter(|one| one.problem.is_some());
+        let longest = MAX_PROBLEMS / having.count().max(1);
+        let problem = |source: &Source| {
+            Some(SourceProblem {
+                source: source.name.clone(),
+                problem: shorten(source.problem.as_deref()?, longest.min(MAX_PROBLEM)),
+                is_unread: !source.is_listed,
+            })
+        };
+        self.sources.iter().map(problem).collect()
+    }
+
+    fn has_news(&self, problems: &[Option<SourceProblem>]) -> bool {
+        let mut known = self.sources.iter().map(|source| &source.told);
+        // That a problem is over is no news: the next body without bytes reports it.
+        problems
+            .iter()
+            .any(|problem| known.next() != Some(problem) && problem.is_some())
     }
 
     /// Continues each file according to the answer. Returns whether this is progress.
     fn apply(&mut self, body: &Body, answer: &Answer) -> bool {
-        for problem in &body.header.problems {
-            let mut sources = self.sources.iter_mut();
-            if let Some(source) = sources.find(|source| source.name == problem.source) {
-                source.told = Some(problem.problem.clone());
-            }
+        for (source, told) in self.sources.iter_mut().zip(&body.problems) {
+            source.told.clone_from(told);
         }
-        let mut has_progressed = false;
+        self.recognize(answer);
+        if let (Some(renames), true) = (&body.header.renames, answer.renamed) {
+            self.renamed(renames);
+        }
+        let mut has_progressed = answer.renamed;
         for ((index, piece), outcome) in body.pieces.iter().zip(&answer.parts) {
             let streams = &mut self.sources[*index].streams;
             has_progressed |= streams.apply(piece, *outcome);
         }
         has_progressed
     }
+}
+
+impl Follower {
+    /// Forgets the answers of another Director: it may accept files that the earlier one has ignored.
+    fn recognize(&mut self, answer: &Answer) {
+        if answer.instance.is_none() || answer.instance == self.instance {
+            return;
+        }
+        self.instance.clone_from(&answer.instance);
+        for source in &mut self.sources {
+            source.streams.forget_ignored();
+            source.told = None;
+            // The ignored files are found at the next look.
+            source.is_listed = false;
+        }
+    }
+
+    fn renamed(&mut self, renames: &Renames) {
+        let own = format!("{}.", self.own);
+        let number = renames.id.strip_prefix(&own);
+        let number = number.and_then(|number| number.parse().ok());
+        let mut sources = self.sources.iter_mut();
+        let source = sources.find(|source| source.name == renames.source);
+        if let (Some(source), Some(number)) = (source, number) {
+            source.streams.renamed(number);
+        }
+    }
+}
+
+/// The time in nanoseconds, and the process.
+fn unique() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = now.unwrap_or_default().as_nanos();
+    format!("{nanos}-{}", std::process::id())
 }
 
 impl Source {
@@ -292,17 +385,15 @@ impl Source {
             .update(&listing, budget, |found| root.open_file(found));
         Ok(listing.problem)
     }
+}
 
-    /// The problem, if the Director does not know it.
-    fn new_problem(&self) -> Option<String> {
-        let problem: String = self.problem.clone()?;
-        let mut end = problem.len().min(MAX_PROBLEM);
-        while !problem.is_char_boundary(end) {
-            end -= 1;
-        }
-        let problem = problem[..end].to_owned();
-        (self.told.as_ref() != Some(&problem)).then_some(problem)
+/// The start of a text, at most `longest` bytes.
+fn shorten(text: &str, longest: usize) -> String {
+    let mut end = text.len().min(longest);
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
+    text[..end].to_owned()
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ fn director(
         });
         let answer = Answer {
             parts: parts.collect(),
+            ..Answer::default()
         };
         let _ = sender.lock().unwrap().send(decoded.header);
         Reply::Full(200, serde_json::to_vec(&answer).unwrap())

@@ -3,7 +3,6 @@
 //! The container may replace any directory by a link at any time. Each component of a path is therefore opened relative to its
 //! open parent directory, and links are never followed. Only regular files are opened.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -45,7 +44,7 @@ pub struct Found {
 /// The regular files below a directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The files, ordered by path; one of several names of a file.
+    /// The files, ordered by path; those with several names under each of them.
     pub files: Vec<Found>,
     /// The reason why some files are missing.
     pub problem: Option<String>,
@@ -81,8 +80,6 @@ impl Root {
         let mut walk = Walk::default();
         walk.directory(&open_dir(&self.0, ".")?, "", 1)?;
         walk.listing.files.sort();
-        let mut seen = BTreeSet::new();
-        walk.listing.files.retain(|file| seen.insert(file.id));
         Ok(walk.listing)
     }
 
@@ -254,7 +251,10 @@ mod tests {
                 .success()
         );
         let socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
-        assert_eq!(paths(&root), ["b.csv", "deep/er/a.csv", "deep/ä b"]);
+        assert_eq!(
+            paths(&root),
+            ["b.csv", "deep/er/a.csv", "deep/ä b", "z.csv"]
+        );
         drop(socket);
     }
 

@@ -1,20 +1,20 @@
 //! The followed files of a container, and the next bytes of each.
 //!
-//! A file is identified by its inode, so that a renamed file is the same file. Its stream keeps the path under which the file
-//! was first seen. A new file under the path of another one has the next generation of this path, and waits until everything
-//! of the other one is sent; what is appended to the other one later is not followed. A truncated file begins again with the
-//! next generation. A file that is replaced or truncated and then grows beyond the sent part between two looks is noticed only
-//! if its inode has changed.
+//! A file is identified by its inode, so that a renamed file is the same file: the Director is told its new path before anything
+//! else of the container is sent. A new file under the path of one that is not listed any more has the next generation of this
+//! path, and waits until everything of the other one is sent; what is appended to the other one later is not followed. A
+//! truncated file begins again with the next generation. A file that is replaced or truncated and then grows beyond the sent
+//! part between two looks is noticed only if its inode has changed.
 //!
 //! A file stays open while it is followed: nobody else gets its inode, and what was written before it was deleted is still
 //! sent.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use atq_node_protocol::tail::Outcome;
+use atq_node_protocol::tail::{MAX_HEADER, MAX_RENAMES, Outcome, Renamed};
 
 use super::scan::{FileId, Found, Listing, Status, status};
 
@@ -27,14 +27,30 @@ const MAX_PATHS: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Streams {
     all: Vec<Stream>,
-    /// Files of which the Director accepts no more bytes. They are closed, and need no place among the followed ones.
-    ignored: BTreeSet<Found>,
+    /// Files of which the Director accepts no more bytes, and their generations. They are closed, and need no place among the
+    /// followed ones.
+    ignored: BTreeMap<Found, u64>,
     /// The last generation of each path.
     generations: HashMap<String, u64>,
+    /// Renames that the Director has not confirmed.
+    renames: Option<PendingRenames>,
+    /// Number of all renames.
+    renamed: u64,
     /// Whether files wait for a place.
     is_full: bool,
+    /// Whether a new file waits for the next look, which may find the one that had its path before.
+    waits: bool,
     /// The reason why some bytes are not followed.
     problem: Option<String>,
+}
+
+/// Files that have other paths now, all at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingRenames {
+    /// Number of these renames.
+    pub number: u64,
+    /// The paths.
+    pub paths: Vec<Renamed>,
 }
 
 #[derive(Debug)]
@@ -49,6 +65,8 @@ struct Stream {
     size: u64,
     /// Whether the Director has received something of this generation.
     begun: bool,
+    /// Whether the last listing had it under no path.
+    is_missed: bool,
     phase: Phase,
 }
 
@@ -97,12 +115,22 @@ impl Streams {
         mut open: impl FnMut(&Found) -> io::Result<Option<File>>,
     ) {
         self.look_at_open_files();
-        self.is_full = false;
+        if self.renames.is_some() {
+            // The Director confirms one change of paths after the other.
+            return;
+        }
+        self.rename(listing);
+        (self.is_full, self.waits) = (false, false);
         self.ignored
-            .retain(|found| listing.files.binary_search(found).is_ok());
+            .retain(|found, _| listing.files.binary_search(found).is_ok());
+        let ignored: HashSet<FileId> = self.ignored.keys().map(|found| found.id).collect();
         for found in &listing.files {
             let is_known = self.all.iter().any(|stream| stream.id == found.id);
-            if is_known || self.ignored.contains(found) {
+            if is_known || ignored.contains(&found.id) {
+                continue;
+            }
+            if self.may_be_renamed(&found.path) {
+                self.waits = true;
                 continue;
             }
             if self.all.len() >= MAX_FILES.min(budget) {
@@ -116,6 +144,114 @@ impl Streams {
                     let reason = crate::problem::reason(&error);
                     self.note(format!("`{}` cannot be opened: {reason}", found.path));
                 }
+            }
+        }
+        let listed: HashSet<FileId> = listing.files.iter().map(|found| found.id).collect();
+        for stream in &mut self.all {
+            stream.is_missed = !listed.contains(&stream.id);
+        }
+    }
+
+    /// Whether the file with this path may have another one that was not listed: a listing takes time. It has when the next
+    /// listing has it, and was moved away if not.
+    fn may_be_renamed(&self, path: &str) -> bool {
+        self.all.iter().any(|stream| {
+            let is_first = !stream.is_missed && stream.phase == Phase::Followed;
+            let is_deleted = || status(&stream.file).is_ok_and(|status| status.is_deleted);
+            is_first && stream.path == path && !is_deleted()
+        })
+    }
+
+    /// Notices files that have other paths now.
+    fn rename(&mut self, listing: &Listing) {
+        let mut names: HashMap<FileId, Vec<&String>> = HashMap::new();
+        for found in &listing.files {
+            names.entry(found.id).or_default().push(&found.path);
+        }
+        let new_path = |stream: &Stream| -> Option<String> {
+            let names = names.get(&stream.id)?;
+            let is_renamed = !names.contains(&&stream.path);
+            is_renamed.then(|| names.first().map(|path| (*path).clone()))?
+        };
+        let moved = self
+            .all
+            .iter()
+            .filter_map(|stream| Some((stream.id, new_path(stream)?)));
+        let moved: HashMap<FileId, String> = moved.collect();
+        if moved.is_empty() {
+            return;
+        }
+        // What the Director has under a path is that of one file; others begin again under their new path.
+        let holders = self.all.iter().filter(|stream| self.is_holder(stream));
+        let holders: HashSet<FileId> = holders.map(|stream| stream.id).collect();
+        let paths = self
+            .all
+            .iter()
+            .filter(|stream| holders.contains(&stream.id));
+        let paths = paths.filter_map(|stream| {
+            Some(Renamed {
+                from: stream.path.clone(),
+                to: moved.get(&stream.id)?.clone(),
+            })
+        });
+        let paths: Vec<Renamed> = paths.collect();
+        if !fits(&paths) {
+            return self.note("too many files were renamed at the same time".to_owned());
+        }
+        let taken: HashSet<&String> = moved.values().collect();
+        self.all
+            .retain(|stream| match moved.contains_key(&stream.id) {
+                true => holders.contains(&stream.id),
+                // Another file has its path.
+                false => !taken.contains(&stream.path),
+            });
+        for Renamed { from, to } in &paths {
+            self.generations.remove(from);
+            self.generations.remove(to);
+        }
+        for stream in &mut self.all {
+            if let Some(path) = moved.get(&stream.id) {
+                stream.path.clone_from(path);
+            }
+            let last = self.generations.entry(stream.path.clone()).or_default();
+            *last = stream.generation.max(*last);
+        }
+        if !paths.is_empty() {
+            self.renamed += 1;
+            self.renames = Some(PendingRenames {
+                number: self.renamed,
+                paths,
+            });
+        }
+    }
+
+    /// Whether what the Director has under its path is that of this file.
+    fn is_holder(&self, stream: &Stream) -> bool {
+        let mut others = self.all.iter().filter(|other| other.path == stream.path);
+        stream.phase == Phase::Followed
+            && !others
+                .any(|other| other.phase == Phase::Followed && other.generation < stream.generation)
+    }
+
+    /// Renames that the Director has not confirmed. They come before everything else.
+    pub fn renames(&self) -> Option<&PendingRenames> {
+        self.renames.as_ref()
+    }
+
+    /// The Director has confirmed these renames.
+    pub fn renamed(&mut self, number: u64) {
+        self.renames.take_if(|pending| pending.number == number);
+    }
+
+    /// Sends ignored files again: another Director may accept them.
+    pub fn forget_ignored(&mut self) {
+        for (found, generation) in std::mem::take(&mut self.ignored) {
+            // They are the same generation then, unless another file has their path.
+            if self.generations.get(&found.path) == Some(&generation) {
+                match generation.checked_sub(1) {
+                    Some(before) => self.generations.insert(found.path, before),
+                    None => self.generations.remove(&found.path),
+                };
             }
         }
     }
@@ -172,6 +308,7 @@ impl Streams {
             offset: 0,
             size,
             begun: false,
+            is_missed: false,
             phase: Phase::Followed,
         });
     }
@@ -232,13 +369,15 @@ impl Streams {
 
     /// Whether nothing is left after these pieces, which are not sent yet.
     pub fn is_complete_with(&self, pieces: &[Piece]) -> bool {
-        self.all.iter().all(|stream| {
-            let piece = pieces.iter().find(|piece| piece.id == stream.id);
-            match piece {
-                Some(piece) => piece.offset + piece.length >= stream.size,
-                None => !stream.has_more(),
-            }
-        })
+        let is_listed = self.renames.is_none() && !self.waits;
+        is_listed
+            && self.all.iter().all(|stream| {
+                let piece = pieces.iter().find(|piece| piece.id == stream.id);
+                match piece {
+                    Some(piece) => piece.offset + piece.length >= stream.size,
+                    None => !stream.has_more(),
+                }
+            })
     }
 
     /// Appends the next bytes of a file to `buffer`, at most `longest`. `None` if there are none, or they cannot be read.
@@ -271,10 +410,11 @@ impl Streams {
             Outcome::Accepted => self.accepted(piece),
             Outcome::Ignored => {
                 self.all.retain(|stream| stream.id != piece.id);
-                self.ignored.insert(Found {
+                let found = Found {
                     path: piece.path.clone(),
                     id: piece.id,
-                });
+                };
+                self.ignored.insert(found, piece.generation);
             }
             Outcome::NotStored => return false,
             Outcome::ResumeAt { generation, bytes } => {
@@ -336,6 +476,13 @@ impl Streams {
             *last = generation;
         }
     }
+}
+
+/// Whether these renames fit into a header, also if all their characters are escaped.
+fn fits(paths: &[Renamed]) -> bool {
+    let length = |renamed: &Renamed| 2 * (renamed.from.len() + renamed.to.len()) + 32;
+    let length: usize = paths.iter().map(length).sum();
+    paths.len() <= MAX_RENAMES && length <= MAX_HEADER - 4096
 }
 
 /// Reads until the buffer is full or the file ends; returns the number of bytes.

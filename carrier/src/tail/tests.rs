@@ -9,17 +9,23 @@ use std::io::Write as _;
 
 /// What a Director has received: the content of each generation of a file.
 #[derive(Debug, Default)]
-struct Sink(BTreeMap<(String, String), Vec<Vec<u8>>>);
+struct Sink {
+    files: BTreeMap<(String, String), Vec<Vec<u8>>>,
+    /// The id of the last renames of each container.
+    renames: BTreeMap<String, String>,
+    instance: Option<String>,
+}
 
 impl Sink {
     fn append(&mut self, part: &Part, bytes: &[u8]) -> Outcome {
         let key = (part.source.clone(), part.path.clone());
-        let generations = self.0.entry(key).or_insert_with(|| vec![Vec::new()]);
+        let generations = self.files.entry(key).or_insert_with(|| vec![Vec::new()]);
         let last = generations.len() as u64 - 1;
         let received = generations.last_mut().unwrap();
         if part.generation == last && part.offset == received.len() as u64 {
             received.extend_from_slice(bytes);
-        } else if part.generation == last + 1 && part.offset == 0 {
+        } else if part.generation > last && part.offset == 0 {
+            generations.resize(part.generation as usize, Vec::new());
             generations.push(bytes.to_vec());
         } else {
             return Outcome::ResumeAt {
@@ -33,6 +39,7 @@ impl Sink {
     fn receive(&mut self, body: &Body) -> Answer {
         let decoded = atq_node_protocol::tail::decode(&encode(&body.header, &body.bytes)).unwrap();
         assert_eq!(decoded.header, body.header);
+        let renamed = body.header.renames.as_ref().map(|one| self.rename(one));
         let mut at = 0;
         let parts = body.header.parts.iter().map(|part| {
             let bytes = &body.bytes[at..at + part.length as usize];
@@ -41,13 +48,32 @@ impl Sink {
         });
         Answer {
             parts: parts.collect(),
+            renamed: renamed.is_some(),
+            instance: self.instance.clone(),
         }
+    }
+
+    fn rename(&mut self, renames: &Renames) {
+        let Renames { source, id, paths } = renames;
+        let known = self.renames.insert(source.clone(), id.clone());
+        if known.as_ref() == Some(id) {
+            return;
+        }
+        let key = |path: &String| (source.clone(), path.clone());
+        let moved = paths.iter();
+        let moved: Vec<_> = moved
+            .filter_map(|one| Some((key(&one.to), self.files.remove(&key(&one.from))?)))
+            .collect();
+        for renamed in paths {
+            self.files.remove(&key(&renamed.to));
+        }
+        self.files.extend(moved);
     }
 
     /// The generations of a file of `worker.1`, as text.
     fn of(&self, path: &str) -> Vec<String> {
         let key = ("worker.1".to_owned(), path.to_owned());
-        let generations = self.0.get(&key).cloned().unwrap_or_default();
+        let generations = self.files.get(&key).cloned().unwrap_or_default();
         generations
             .into_iter()
             .map(|bytes| String::from_utf8(bytes).unwrap())
@@ -137,7 +163,7 @@ fn appended_bytes_are_sent_once_and_in_order() {
     fixture.follow();
     assert_eq!(fixture.sink.of("a.csv"), ["one,two,three"]);
     assert_eq!(fixture.sink.of("deep/b.csv"), ["b"]);
-    assert_eq!(fixture.sink.0.len(), 3);
+    assert_eq!(fixture.sink.files.len(), 3);
     assert_eq!(fixture.follow(), 0, "nothing is sent again");
 }
 
@@ -165,7 +191,7 @@ fn a_container_is_up_to_date_with_the_body_that_completes_it() {
 }
 
 #[test]
-fn a_rotated_file_is_the_same_file_and_its_rest_is_sent_before_the_new_one() {
+fn a_rotated_file_keeps_its_bytes_under_its_new_path() {
     let mut fixture = Fixture::new();
     fixture.append("log", "1a");
     fixture.follow();
@@ -177,10 +203,81 @@ fn a_rotated_file_is_the_same_file_and_its_rest_is_sent_before_the_new_one() {
     fixture.rename("log.1", "log.2");
     fixture.rename("log", "log.1");
     fixture.append("log", "3");
+    fixture.append("log.2", "c");
+    fixture.follow();
+    assert_eq!(fixture.sink.of("log.2"), ["1a1bc"]);
+    assert_eq!(fixture.sink.of("log.1"), ["2a2b"]);
+    assert_eq!(fixture.sink.of("log"), ["3"]);
+    // The oldest one is replaced.
+    fixture.rename("log.1", "log.2");
+    fixture.rename("log", "log.1");
+    fixture.follow();
+    assert_eq!(fixture.sink.of("log.2"), ["2a2b"]);
+    assert_eq!(fixture.sink.of("log.1"), ["3"]);
+    assert_eq!(fixture.sink.files.len(), 2);
+    assert_eq!(fixture.open_files(), 2);
+    assert_eq!(fixture.follow(), 0, "nothing is sent again");
+}
+
+#[test]
+fn renames_are_repeated_until_they_are_confirmed_and_nothing_else_is_sent_before() {
+    let mut fixture = Fixture::new();
+    fixture.append("log", "1");
+    fixture.follow();
+    fixture.rename("log", "log.1");
+    fixture.append("log", "2");
+    fixture.follower.look();
+    let first = fixture.follower.next_body();
+    assert!(first.header.parts.is_empty() && first.header.up_to_date.is_empty());
+    // The answer is lost, and the file is rotated again.
+    fixture.sink.receive(&first);
+    fixture.rename("log.1", "log.2");
+    fixture.rename("log", "log.1");
+    fixture.append("log", "3");
+    fixture.follower.look();
+    let second = fixture.follower.next_body();
+    assert_eq!(second.header.renames, first.header.renames);
+    assert!(!fixture.follower.apply(&second, &Answer::default()));
+    assert_eq!(fixture.follower.next_body().header, first.header);
     fixture.follow();
     fixture.follow();
-    assert_eq!(fixture.sink.of("log"), ["1a1b", "2a2b", "3"]);
-    assert_eq!(fixture.sink.0.len(), 1, "nothing under another path");
+    let all = ["log", "log.1", "log.2"].map(|path| fixture.sink.of(path).concat());
+    assert_eq!(all, ["3", "2", "1"]);
+}
+
+#[test]
+fn a_file_with_several_names_is_not_renamed_while_it_has_the_first_one() {
+    let mut fixture = Fixture::new();
+    fixture.append("b", "x");
+    fixture.follow();
+    fs::hard_link(fixture.path("b"), fixture.path("a")).unwrap();
+    fixture.append("b", "y");
+    fixture.follow();
+    assert_eq!(fixture.sink.of("b"), ["xy"]);
+    assert_eq!(fixture.sink.files.len(), 1);
+    fs::remove_file(fixture.path("b")).unwrap();
+    fixture.follow();
+    assert_eq!(fixture.sink.of("a"), ["xy"]);
+    assert_eq!(fixture.sink.files.len(), 1);
+}
+
+#[test]
+fn a_new_file_waits_one_look_for_the_listing_of_the_one_before() {
+    let mut fixture = Fixture::new();
+    fixture.append("log", "1");
+    fixture.follow();
+    // As if the listing was made while the files were renamed.
+    let away = fixture.dir.path().join("away");
+    fs::rename(fixture.path("log"), &away).unwrap();
+    fixture.append("log", "2");
+    fixture.follower.look();
+    let body = fixture.follower.next_body();
+    assert!(body.is_idle());
+    assert_eq!(body.header.up_to_date, ["worker.2"]);
+    fs::rename(&away, fixture.path("log.1")).unwrap();
+    fixture.follow();
+    assert_eq!(fixture.sink.of("log"), ["2"]);
+    assert_eq!(fixture.sink.of("log.1"), ["1"]);
 }
 
 #[test]
@@ -188,10 +285,12 @@ fn what_is_appended_to_a_replaced_file_later_is_told_as_missing() {
     let mut fixture = Fixture::new();
     fixture.append("log", "1");
     fixture.follow();
-    fixture.rename("log", "log.1");
+    let away = fixture.dir.path().join("away");
+    fs::rename(fixture.path("log"), &away).unwrap();
     fixture.append("log", "2");
     fixture.follow();
-    fixture.append("log.1", "late");
+    fixture.follow();
+    append(&away, b"late");
     fixture.follower.look();
     let body = fixture.follower.next_body();
     assert!(body.bytes.is_empty());
@@ -201,8 +300,55 @@ fn what_is_appended_to_a_replaced_file_later_is_told_as_missing() {
     fixture.follower.apply(&body, &answer);
     fixture.follower.look();
     let body = fixture.follower.next_body();
-    assert_eq!(body.header.problems, [], "it is told once");
+    assert!(body.is_idle(), "no body is sent only to repeat it");
     assert_eq!(fixture.sink.of("log"), ["1", "2"]);
+}
+
+#[test]
+fn a_container_with_files_that_are_not_followed_is_never_up_to_date_without_its_problem() {
+    let mut fixture = Fixture::new();
+    for number in 0..=streams::MAX_FILES {
+        fixture.append(&number.to_string(), "x");
+    }
+    fixture.follow();
+    for _ in 0..3 {
+        fixture.follower.look();
+        let body = fixture.follower.next_body();
+        assert!(body.is_idle());
+        assert_eq!(body.header.up_to_date, ["worker.1", "worker.2"]);
+        let problem = SourceProblem {
+            source: "worker.1".to_owned(),
+            problem: "there are too many files; some are not followed".to_owned(),
+            is_unread: false,
+        };
+        assert_eq!(body.header.problems, [problem]);
+        fixture.follower.apply(&body, &Answer::default());
+    }
+    for number in 0..=streams::MAX_FILES {
+        fs::remove_file(fixture.path(&number.to_string())).unwrap();
+    }
+    fixture.follow();
+    fixture.follower.look();
+    assert_eq!(fixture.follower.next_body().header.problems, []);
+}
+
+#[test]
+fn the_problems_of_many_containers_fit_into_every_body() {
+    let dir = tempfile::tempdir().unwrap();
+    let sources = (1..=atq_node_protocol::tail::MAX_SOURCES).map(|one| format!("worker.{one}"));
+    let mut follower = Follower::new(dir.path().to_owned(), &sources.collect::<Vec<_>>());
+    follower.look();
+    for _ in 0..2 {
+        let body = follower.next_body();
+        let decoded = atq_node_protocol::tail::decode(&encode(&body.header, &body.bytes)).unwrap();
+        assert_eq!(decoded.header.problems.len(), follower.sources.len());
+        let all = decoded.header.problems.iter();
+        assert!(
+            all.clone()
+                .all(|one| one.is_unread && !one.problem.is_empty())
+        );
+        follower.apply(&body, &Answer::default());
+    }
 }
 
 #[test]
@@ -303,6 +449,7 @@ fn an_ignored_file_is_never_read_again() {
     let body = fixture.follower.next_body();
     let ignored = Answer {
         parts: vec![Outcome::Ignored],
+        ..Answer::default()
     };
     assert!(fixture.follower.apply(&body, &ignored));
     assert_eq!(fixture.open_files(), 0);
@@ -321,6 +468,40 @@ fn an_ignored_file_is_never_read_again() {
 }
 
 #[test]
+fn another_director_gets_the_files_that_the_earlier_one_has_ignored() {
+    let mut fixture = Fixture::new();
+    fixture.append("a", "x");
+    let answer = |instance: &str, parts| Answer {
+        parts,
+        instance: Some(instance.to_owned()),
+        ..Answer::default()
+    };
+    fixture.follower.look();
+    let body = fixture.follower.next_body();
+    assert_eq!(body.header.instance, None);
+    let ignored = answer("one", vec![Outcome::Ignored]);
+    fixture.follower.apply(&body, &ignored);
+    fixture.follower.look();
+    let body = fixture.follower.next_body();
+    assert_eq!(body.header.instance.as_deref(), Some("one"));
+    assert_eq!(body.header.up_to_date.len(), 2);
+    fixture.follower.apply(&body, &answer("two", Vec::new()));
+    let body = fixture.follower.next_body();
+    assert_eq!(body.header.instance.as_deref(), Some("two"));
+    assert_eq!(body.header.up_to_date, [""; 0]);
+    fixture.sink.instance = Some("two".to_owned());
+    fixture.follow();
+    assert_eq!(fixture.sink.of("a"), ["x"]);
+    // What the other one ignores is not sent again.
+    fixture.append("b", "x");
+    fixture.follower.look();
+    let body = fixture.follower.next_body();
+    let ignored = answer("two", vec![Outcome::Ignored]);
+    fixture.follower.apply(&body, &ignored);
+    assert_eq!(fixture.follow(), 0);
+}
+
+#[test]
 fn ignored_files_leave_their_places_to_others() {
     let mut fixture = Fixture::new();
     for number in 0..2 * streams::MAX_FILES {
@@ -336,6 +517,7 @@ fn ignored_files_leave_their_places_to_others() {
         };
         let answer = Answer {
             parts: body.header.parts.iter().map(outcome).collect(),
+            ..Answer::default()
         };
         fixture.follower.apply(&body, &answer);
     }
@@ -352,6 +534,7 @@ fn bytes_that_are_not_stored_are_sent_again() {
     let body = fixture.follower.next_body();
     let not_stored = Answer {
         parts: vec![Outcome::NotStored],
+        ..Answer::default()
     };
     assert!(!fixture.follower.apply(&body, &not_stored));
     assert_eq!(fixture.follow(), 1);
@@ -380,7 +563,7 @@ fn an_endless_file_leaves_room_for_the_others() {
         assert!(of_one.count() <= 1);
         let answer = fixture.sink.receive(&body);
         fixture.follower.apply(&body, &answer);
-        received = fixture.sink.0.len();
+        received = fixture.sink.files.len();
     }
     assert_eq!(received, streams::MAX_FILES);
     let problem = fixture.follower.sources[0].problem.clone();
@@ -397,7 +580,7 @@ fn a_link_to_a_file_outside_is_not_followed() {
     fs::remove_file(fixture.path("own")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", fixture.path("own")).unwrap();
     fixture.follow();
-    assert_eq!(fixture.sink.0.len(), 1);
+    assert_eq!(fixture.sink.files.len(), 1);
     assert_eq!(fixture.sink.of("own"), ["own"]);
 }
 
@@ -444,8 +627,8 @@ proptest! {
                     }
                 }
                 Change::Follow => drop(fixture.follow()),
-                // Another carrier does not know which files were rotated or deleted.
-                Change::Restart if rotated > 0 || !fixture.path("log").exists() => {}
+                // Another carrier does not know which files were deleted.
+                Change::Restart if !fixture.path("log").exists() => {}
                 Change::Restart => {
                     fixture.follow();
                     fixture.restart();
@@ -470,7 +653,81 @@ proptest! {
         }
         fixture.follow();
         fixture.follow();
-        prop_assert_eq!(fixture.sink.of("log").concat(), expected);
-        prop_assert!(fixture.sink.0.len() <= 1);
+        let mut received = String::new();
+        for number in 1..=rotated {
+            received += &fixture.sink.of(&format!("log.{number}")).concat();
+        }
+        received += &fixture.sink.of("log").concat();
+        prop_assert_eq!(received, expected);
+        prop_assert!(fixture.sink.files.len() <= rotated + 1);
+    }
+}
+
+/// A change of files with the paths `0` to `3`.
+#[derive(Debug, Clone)]
+enum PathChange {
+    Append(usize),
+    Rename(usize, usize),
+    Swap(usize, usize),
+    Remove(usize),
+    Follow,
+    /// One body is received, and its answer is lost.
+    LoseAnswer,
+}
+
+fn any_path_change() -> impl Strategy<Value = PathChange> {
+    let path = || 0usize..4;
+    prop_oneof![
+        5 => path().prop_map(PathChange::Append),
+        3 => (path(), path()).prop_map(|(from, to)| PathChange::Rename(from, to)),
+        1 => (path(), path()).prop_map(|(one, other)| PathChange::Swap(one, other)),
+        1 => path().prop_map(PathChange::Remove),
+        3 => Just(PathChange::Follow),
+        1 => Just(PathChange::LoseAnswer),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_received_files_are_those_of_the_container_whatever_their_paths_were(
+        changes in prop::collection::vec(any_path_change(), 1..40)
+    ) {
+        let mut fixture = Fixture::new();
+        for (number, change) in changes.into_iter().enumerate() {
+            let exists = |one: usize| fixture.path(&one.to_string()).exists();
+            match change {
+                PathChange::Append(one) => fixture.append(&one.to_string(), &format!("{number},")),
+                PathChange::Rename(from, to) if exists(from) => {
+                    fixture.rename(&from.to_string(), &to.to_string());
+                }
+                PathChange::Swap(one, other) if one != other && exists(one) && exists(other) => {
+                    fixture.rename(&one.to_string(), "aside");
+                    fixture.rename(&other.to_string(), &one.to_string());
+                    fixture.rename("aside", &other.to_string());
+                }
+                PathChange::Remove(one) if exists(one) => {
+                    fs::remove_file(fixture.path(&one.to_string())).unwrap();
+                }
+                PathChange::Follow => drop(fixture.follow()),
+                PathChange::LoseAnswer => {
+                    fixture.follower.look();
+                    let body = fixture.follower.next_body();
+                    fixture.sink.receive(&body);
+                }
+                _ => {}
+            }
+        }
+        for _ in 0..3 {
+            fixture.follow();
+        }
+        for one in 0..4 {
+            let path = fixture.path(&one.to_string());
+            if let Ok(content) = fs::read_to_string(path) {
+                let received = fixture.sink.of(&one.to_string());
+                prop_assert_eq!(received.last().map(String::as_str), Some(content.as_str()));
+            }
+        }
+        fixture.follower.look();
+        prop_assert_eq!(fixture.follower.next_body().header.up_to_date.len(), 2);
     }
 }

@@ -13,7 +13,7 @@ use crate::plan::{
 use crate::port::{Manager, SwarmTask};
 use crate::{members, services};
 use async_trait::async_trait;
-use atq_engine::{Facts, Member, Phase, ResultsFollow, ResultsSink, Role, Source};
+use atq_engine::{Facts, Member, Phase, ReadProblem, ResultsFollow, ResultsSink, Role, Source};
 use atq_node_protocol::order::{Order, Tail};
 use atq_node_protocol::tail::MAX_SOURCES;
 use atq_retry::{Backoff, Pauses};
@@ -137,7 +137,7 @@ fn place(mut members: Vec<Member>, sink: &dyn ResultsSink) -> BTreeMap<String, V
             }
         };
         let problem = format!("its files are not followed: {problem}");
-        sink.problem(&[member.source], problem);
+        sink.problem(&[member.source], ReadProblem::Unread(problem));
     }
     nodes
 }
@@ -377,6 +377,7 @@ impl Tails {
         if tail.told.as_ref() != Some(&problem) {
             tracing::debug!(task = %self.spec.name, node = %tail.node, problem, "cannot follow the result files of a node");
             let shown = format!("its files are not followed at the moment: {problem}");
+            let shown = ReadProblem::Unread(shown);
             self.sink.problem(&sources(&tail.containers), shown);
             tail.told = Some(problem);
         }

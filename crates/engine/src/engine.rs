@@ -150,7 +150,7 @@ pub trait Engine: Send + Sync + 'static {
         let _ = run;
         let sources: Vec<Source> = members.iter().map(|member| member.source).collect();
         let problem = format!("{} does not pass results during a run", self.name());
-        sink.problem(&sources, problem);
+        sink.problem(&sources, crate::ReadProblem::Unread(problem));
         Box::new(NotFollowed)
     }
 

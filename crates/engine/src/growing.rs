@@ -2,16 +2,16 @@
 
 use crate::{
     Append, Appended, Deadline, Engine, EngineError, Facts, Fetched, ImageDigests, JoinTokens,
-    LogLines, LogQuery, Member, Node, Owned, Part, Received, Resolver, ResourceGuard,
-    ResultsFollow, ResultsReceiver, ResultsSink, RunContext, Source, Status, StepError, StepResult,
-    Targets, UsageSink, UsageWatch,
+    LogLines, LogQuery, Member, Node, Owned, Part, ReadProblem, Received, Renames, Resolver,
+    ResourceGuard, ResultsFollow, ResultsReceiver, ResultsSink, RunContext, Source, Status,
+    StepError, StepResult, Targets, UpToDate, UsageSink, UsageWatch,
 };
 use async_trait::async_trait;
 use atq_task::event::FailureCode;
 use atq_task::spec::{Fault, TaskName, TaskSpec};
 use futures_util::{StreamExt, stream};
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,12 @@ struct FilesState {
     files: BTreeMap<File, (u64, Vec<u8>)>,
     unreachable: BTreeSet<Source>,
     uncollected: Option<String>,
+    /// Renames that the receiver does not know yet.
+    renames: VecDeque<Renames>,
+    /// Number of all renames.
+    renamed: usize,
     problem: Option<String>,
+    incomplete: BTreeMap<Source, String>,
     follows: usize,
     ended: usize,
 }
@@ -51,6 +56,24 @@ impl GrowingFiles {
         let mut state = self.lock();
         let file = state.files.entry((source, path.to_owned())).or_default();
         file.1.extend_from_slice(text.as_bytes());
+    }
+
+    /// A container renames files, all at the same time.
+    pub fn rename(&self, source: Source, paths: &[(&str, &str)]) {
+        let mut state = self.lock();
+        let paths = paths
+            .iter()
+            .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
+        let paths: Vec<(String, String)> = paths.collect();
+        let file = |path: &String| (source, path.clone());
+        let moved = paths.iter();
+        let moved: Vec<_> = moved
+            .filter_map(|(from, to)| Some((file(to), state.files.remove(&file(from))?)))
+            .collect();
+        state.files.extend(moved);
+        state.renamed += 1;
+        let id = state.renamed.to_string();
+        state.renames.push_back(Renames { source, id, paths });
     }
 
     /// A container truncates a file.
@@ -73,6 +96,15 @@ impl GrowingFiles {
     /// The following fails for all containers with this reason, until it is `None`.
     pub fn fail(&self, problem: Option<&str>) {
         self.lock().problem = problem.map(str::to_owned);
+    }
+
+    /// Some files of a container are not followed for this reason, until it is `None`.
+    pub fn leave_out(&self, source: Source, reason: Option<&str>) {
+        let mut state = self.lock();
+        match reason {
+            Some(reason) => state.incomplete.insert(source, reason.to_owned()),
+            None => state.incomplete.remove(&source),
+        };
     }
 
     /// No results can be collected, for this reason.
@@ -110,6 +142,20 @@ impl GrowingFiles {
             .collect()
     }
 
+    /// The containers whose files are followed.
+    fn reached(&self, sources: &[Source]) -> Vec<UpToDate> {
+        let state = self.lock();
+        let reached = sources
+            .iter()
+            .filter(|source| !state.unreachable.contains(source));
+        reached
+            .map(|source| UpToDate {
+                source: *source,
+                incomplete: state.incomplete.get(source).cloned(),
+            })
+            .collect()
+    }
+
     /// A container has replaced a file while it was not followed.
     fn replace(&self, file: &File, generation: u64) {
         if let Some(known) = self.lock().files.get_mut(file) {
@@ -144,17 +190,25 @@ fn tar_entry(path: &str, content: &[u8]) -> Vec<u8> {
 async fn follow(files: GrowingFiles, sources: Vec<Source>, sink: Arc<dyn ResultsSink>) {
     let mut sent: BTreeMap<File, Received> = BTreeMap::new();
     loop {
+        let renames = files.lock().renames.front().cloned();
+        if let Some(renames) = renames {
+            // Where each file continues is answered.
+            sent.clear();
+            // They are repeated, as if an answer was lost.
+            let _ = sink.rename(renames.clone()).await;
+            if sink.rename(renames).await.is_ok() {
+                files.lock().renames.pop_front();
+            }
+            continue;
+        }
         let problem = files.lock().problem.clone();
         match problem {
-            Some(problem) => sink.problem(&sources, problem),
+            Some(problem) => sink.problem(&sources, ReadProblem::Unread(problem)),
             None => {
                 for (file, generation, content) in files.of(&sources) {
                     send(&files, &mut sent, file, generation, content, &sink).await;
                 }
-                let unreachable = files.lock().unreachable.clone();
-                let mut reached = sources.clone();
-                reached.retain(|source| !unreachable.contains(source));
-                sink.up_to_date(&reached);
+                sink.up_to_date(&files.reached(&sources));
             }
         }
         sleep(POLL_INTERVAL).await;

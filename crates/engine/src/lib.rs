@@ -56,7 +56,8 @@ pub use node::{JoinTokens, Node, Owned, RefusedRequest, Status};
 pub use observer::EngineObserver;
 pub use resolver::{ProbeRequest, Probed, Resolution, Resolver};
 pub use results::{
-    Append, Appended, NotFollowed, Received, ResultsFollow, ResultsReceiver, ResultsSink, Stop, Tar,
+    Append, Appended, NotFollowed, ReadProblem, Received, Renames, ResultsFollow, ResultsReceiver,
+    ResultsSink, Stop, Tar, UpToDate,
 };
 pub use role::Role;
 pub use run_context::{Facts, RunContext, StepError, StepResult};

@@ -67,6 +67,18 @@ pub struct Appended {
     pub bytes: Bytes,
 }
 
+/// Files of a container that have other paths now, all at the same time: a file may take the path that another one had. A
+/// file that had one of the new paths before, and is not renamed itself, does not exist any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renames {
+    /// The container.
+    pub source: Source,
+    /// Differs from that of all other renames of the container.
+    pub id: String,
+    /// For each file, the path before and the path now. No two are equal on one side.
+    pub paths: Vec<(String, String)>,
+}
+
 /// The part of a result file that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
@@ -87,6 +99,24 @@ pub enum Append {
     Ignored,
 }
 
+/// The reason why bytes of a container are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadProblem {
+    /// None of its files are read at the moment.
+    Unread(String),
+    /// Some of its files are not read; the others are.
+    Incomplete(String),
+}
+
+/// A container whose followed files were read to their end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpToDate {
+    /// The container.
+    pub source: Source,
+    /// The reason why some of its files are not followed.
+    pub incomplete: Option<String>,
+}
+
 /// Receives the result files of a running test as they grow.
 #[async_trait]
 pub trait ResultsSink: Send + Sync {
@@ -96,11 +126,18 @@ pub trait ResultsSink: Send + Sync {
     /// When the bytes cannot be stored; they may be sent again.
     async fn append(&self, appended: Appended) -> Result<Append, String>;
 
-    /// All appended bytes of these containers up to this moment were passed.
-    fn up_to_date(&self, sources: &[Source]);
+    /// Renames received files. Renames with the id of the last ones of their container were applied before.
+    ///
+    /// # Errors
+    /// When this cannot be stored; nothing was renamed then.
+    async fn rename(&self, renames: Renames) -> Result<(), String>;
 
-    /// The reason why the files of these containers are not followed at the moment.
-    fn problem(&self, sources: &[Source], problem: String);
+    /// All appended bytes of these containers up to this moment were passed, except those of files that are not followed.
+    /// Earlier problems of these containers are over.
+    fn up_to_date(&self, sources: &[UpToDate]);
+
+    /// The problem of these containers, until they are up to date.
+    fn problem(&self, sources: &[Source], problem: ReadProblem);
 }
 
 /// The following of the result files of a run. Dropping it ends the following; [`ResultsFollow::end`] also removes its

@@ -1,16 +1,17 @@
 //! The bytes of result files that arrive while a test runs. If the node of a container is lost, they are its results.
 //!
 //! ```text
-//! evidence/<task>/<run>/live/index   one line for each file: its number, container and path
+//! evidence/<task>/<run>/live/index   one line for each file: its number, container and path, and why it is not continued
 //!                            7.2     the bytes of file 7, after it was truncated or replaced twice
 //! ```
 //!
-//! A path of a container is content of the index and never a path here. Bytes are written but not flushed: they survive
+//! A path of a container is content of the index and never a path here: a renamed file gets another line and keeps its bytes.
+//! The index is then replaced as a whole, with the id of the renames, so that a repetition is recognized. Bytes are written but not flushed: they survive
 //! the end of the process. After a power failure some may be missing, and are sent again.
 
 use super::results::{Budget, KeptResults, ResultsLimits, move_into_place};
 use super::{Evidence, Source};
-use atq_engine::{Appended, Received};
+use atq_engine::{Appended, Received, Renames};
 use atq_files::disk::{self, Content};
 use atq_files::if_there;
 use atq_task::spec::TaskName;
@@ -18,7 +19,7 @@ use atq_task::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +29,19 @@ use tokio::task::spawn_blocking;
 
 const DIR: &str = "live";
 const INDEX: &str = "index";
+/// The next index, while it is written.
+const NEXT_INDEX: &str = "next-index";
 /// Maximum number of files of a run.
 const MAX_FILES: u64 = 10_000;
+/// Maximum number of remembered files of which nothing was stored.
+const MAX_LEFT_OUT: usize = 100;
 /// Maximum length of a path in bytes.
 const MAX_PATH: usize = 1000;
 /// Maximum length of a name in bytes, as in most file systems.
 const MAX_NAME: usize = 255;
+
+const UNSAFE_NAME: &str =
+    "the name of a file is too long, or not one of a file below `/atq/results`";
 
 /// A file in the results of a container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,7 +61,7 @@ pub enum Stored {
     Restarted,
     /// The bytes do not follow the received part, which ends here; nothing was stored.
     ResumeAt(Received),
-    /// No more bytes of this file are stored, for this reason.
+    /// No more bytes of this file are stored, for this reason: a limit, or its name.
     Refused(String),
 }
 
@@ -63,48 +71,94 @@ pub struct LiveFiles {
     dir: PathBuf,
     limits: ResultsLimits,
     files: BTreeMap<LiveFile, Known>,
+    /// Files of which nothing is stored because of a limit, with the reason; at most [`MAX_LEFT_OUT`].
+    left_out: BTreeMap<LiveFile, String>,
+    /// The id of the last renames of each container.
+    renames: BTreeMap<Source, String>,
     /// Bytes of all files.
     bytes: u64,
     next_number: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Known {
     number: u64,
     received: Received,
     refused: Option<String>,
 }
 
-/// A line of the index.
+/// A line of the index. Of several lines about the same, the last one is valid.
 #[derive(Debug, Serialize, Deserialize)]
-struct IndexLine {
-    number: u64,
-    #[serde(flatten)]
-    file: LiveFile,
+#[serde(untagged)]
+enum IndexLine {
+    Stored {
+        number: u64,
+        #[serde(flatten)]
+        file: LiveFile,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
+    },
+    LeftOut {
+        #[serde(flatten)]
+        file: LiveFile,
+        refused: String,
+    },
+    Renamed {
+        source: Source,
+        renames: String,
+    },
 }
 
 impl LiveFiles {
     /// The files in `dir`, those of an earlier process as well.
     fn open(dir: PathBuf, limits: ResultsLimits) -> io::Result<Self> {
-        let mut lengths = lengths(&dir)?;
-        let mut files = BTreeMap::new();
-        let mut next_number = 0;
-        for line in index(&dir)? {
-            next_number = next_number.max(line.number + 1);
-            let known = Known {
-                number: line.number,
-                received: lengths.remove(&line.number).unwrap_or_default(),
-                refused: None,
-            };
-            files.insert(line.file, known);
-        }
-        Ok(Self {
-            bytes: files.values().map(|known| known.received.bytes).sum(),
+        let lengths = lengths(&dir)?;
+        let index = index(&dir)?;
+        // The bytes of a file that was dropped may still be there: its number is not used again.
+        let last_length = lengths.keys().last().copied();
+        let mut opened = Self {
             dir,
             limits,
-            files,
-            next_number,
-        })
+            files: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+            renames: BTreeMap::new(),
+            bytes: 0,
+            next_number: last_length.map_or(0, |number| number + 1),
+        };
+        for line in index {
+            opened.read_line(line, &lengths);
+        }
+        opened.count_bytes();
+        Ok(opened)
+    }
+
+    fn read_line(&mut self, line: IndexLine, lengths: &BTreeMap<u64, Received>) {
+        match line {
+            IndexLine::Stored {
+                number,
+                file,
+                refused,
+            } => {
+                self.next_number = self.next_number.max(number + 1);
+                let known = Known {
+                    number,
+                    received: lengths.get(&number).copied().unwrap_or_default(),
+                    refused,
+                };
+                self.files.insert(file, known);
+            }
+            IndexLine::LeftOut { file, refused } => {
+                self.left_out.insert(file, refused);
+            }
+            IndexLine::Renamed { source, renames } => {
+                self.renames.insert(source, renames);
+            }
+        }
+    }
+
+    fn count_bytes(&mut self) {
+        let files = self.files.values();
+        self.bytes = files.map(|known| known.received.bytes).sum();
     }
 
     /// The files and their received parts.
@@ -112,6 +166,14 @@ impl LiveFiles {
         self.files
             .iter()
             .map(|(file, known)| (file, known.received))
+    }
+
+    /// Files of which no more bytes are stored because of a limit, with the reason.
+    pub fn refused(&self) -> impl Iterator<Item = (&LiveFile, &str)> {
+        let files = self.files.iter();
+        let stored = files.filter_map(|(file, known)| Some((file, known.refused.as_deref()?)));
+        let left_out = self.left_out.iter();
+        stored.chain(left_out.map(|(file, reason)| (file, reason.as_str())))
     }
 
     /// Opens the received part of a file.
@@ -126,7 +188,7 @@ impl LiveFiles {
     /// Stores bytes of a file, if they follow those of before and the limits allow it.
     ///
     /// # Errors
-    /// When writing fails; the bytes may be sent again.
+    /// When writing fails or the disk is full; the bytes may be sent again.
     pub fn append(&mut self, appended: &Appended) -> io::Result<Stored> {
         let file = LiveFile {
             source: appended.source,
@@ -140,16 +202,23 @@ impl LiveFiles {
         if !restarts && !follows {
             return Ok(Stored::ResumeAt(received));
         }
-        if let Some(reason) = known.and_then(|known| known.refused.clone()) {
-            return Ok(Stored::Refused(reason));
+        let refused = known.and_then(|known| known.refused.as_ref());
+        if let Some(reason) = refused.or_else(|| self.left_out.get(&file)) {
+            return Ok(Stored::Refused(reason.clone()));
+        }
+        if known.is_none() && safe_path(&file.path).is_none() {
+            return Ok(Stored::Refused(UNSAFE_NAME.to_owned()));
         }
         let replaced = if restarts { received.bytes } else { 0 };
-        if let Err(reason) = self.check(&file, appended, replaced) {
-            if let Some(known) = self.files.get_mut(&file) {
-                known.refused = Some(reason.clone());
-            }
+        let bytes = (self.bytes - replaced).saturating_add(appended.bytes.len() as u64);
+        if let Some(reason) = self.exceeded(&file, bytes) {
+            self.refuse(file, &reason)?;
             return Ok(Stored::Refused(reason));
         }
+        // The same bytes must still fit on the disk when the results are collected at the end.
+        let dir = self.dir.ancestors().find(|dir| dir.exists());
+        let needed = bytes.saturating_add(appended.bytes.len() as u64);
+        disk::check(dir.unwrap_or(&self.dir), needed, Content::Results)?;
         self.write(file, appended, restarts)?;
         Ok(if restarts {
             Stored::Restarted
@@ -158,32 +227,76 @@ impl LiveFiles {
         })
     }
 
-    /// The reason if bytes cannot be accepted; they replace `replaced` bytes.
-    fn check(&self, file: &LiveFile, appended: &Appended, replaced: u64) -> Result<(), String> {
-        let files = self.limits.files.min(MAX_FILES);
-        if !self.files.contains_key(file) {
-            if safe_path(&file.path).is_none() {
-                return Err(
-                    "the name of a file is too long, or not one of a file below `/atq/results`"
-                        .to_owned(),
-                );
-            }
-            if self.files.len() as u64 >= files {
-                return Err(format!("there are more than {files} files"));
+    /// The limit that the file or this number of bytes of all files exceeds.
+    fn exceeded(&self, file: &LiveFile, bytes: u64) -> Option<String> {
+        let (files, limit) = (self.limits.files.min(MAX_FILES), self.limits.bytes);
+        if !self.files.contains_key(file) && self.files.len() as u64 >= files {
+            return Some(format!("there are more than {files} files"));
+        }
+        (bytes > limit).then(|| format!("the files exceed {limit} bytes (`limits.resultsBytes`)"))
+    }
+
+    /// Accepts no more bytes of a file, also after a restart.
+    fn refuse(&mut self, file: LiveFile, reason: &str) -> io::Result<()> {
+        let refused = Some(reason.to_owned());
+        if let Some(known) = self.files.get(&file) {
+            self.add_to_index(&IndexLine::Stored {
+                number: known.number,
+                file: file.clone(),
+                refused: refused.clone(),
+            })?;
+            self.files
+                .entry(file)
+                .and_modify(|known| known.refused = refused);
+        } else if self.left_out.len() < MAX_LEFT_OUT {
+            self.add_to_index(&IndexLine::LeftOut {
+                file: file.clone(),
+                refused: reason.to_owned(),
+            })?;
+            self.left_out.insert(file, reason.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Renames files of a container, and drops those whose paths they take. Returns `false` if these renames were applied
+    /// before.
+    ///
+    /// # Errors
+    /// When the index cannot be written; nothing was renamed then.
+    pub fn rename(&mut self, renames: &Renames) -> io::Result<bool> {
+        let Renames { source, id, paths } = renames;
+        if self.renames.get(source) == Some(id) {
+            return Ok(false);
+        }
+        if self.files.is_empty() {
+            return Ok(true);
+        }
+        let file = |path: &String| LiveFile {
+            source: *source,
+            path: path.clone(),
+        };
+        let mut files = self.files.clone();
+        let moved = paths.iter();
+        let moved: Vec<_> = moved
+            .filter_map(|(from, to)| Some((file(to), files.remove(&file(from))?)))
+            .collect();
+        let dropped = paths.iter();
+        let dropped: Vec<Known> = dropped
+            .filter_map(|(_, to)| files.remove(&file(to)))
+            .collect();
+        files.extend(moved);
+        let mut renames = self.renames.clone();
+        renames.insert(*source, id.clone());
+        replace_index(&self.dir, lines(&files, &self.left_out, &renames))?;
+        (self.files, self.renames) = (files, renames);
+        self.count_bytes();
+        for known in dropped {
+            let path = self.path(known.number, known.received.generation);
+            if let Err(error) = if_there(fs::remove_file(path)) {
+                tracing::debug!(%error, "the bytes of a replaced file are removed at the end of the run");
             }
         }
-        let bytes = (self.bytes - replaced).saturating_add(appended.bytes.len() as u64);
-        let limit = self.limits.bytes;
-        if bytes > limit {
-            return Err(format!(
-                "the files exceed {limit} bytes (`limits.resultsBytes`)"
-            ));
-        }
-        // The same bytes must still fit on the disk when the results are collected at the end.
-        let dir = self.dir.ancestors().find(|dir| dir.exists());
-        let needed = bytes.saturating_add(appended.bytes.len() as u64);
-        disk::check(dir.unwrap_or(&self.dir), needed, Content::Results)
-            .map_err(|error| error.to_string())
+        Ok(true)
     }
 
     fn write(&mut self, file: LiveFile, appended: &Appended, restarts: bool) -> io::Result<()> {
@@ -193,9 +306,10 @@ impl LiveFiles {
             Some(known) => (known.number, known.received),
             None => {
                 let number = self.next_number;
-                self.add_to_index(IndexLine {
+                self.add_to_index(&IndexLine::Stored {
                     number,
                     file: file.clone(),
+                    refused: None,
                 })?;
                 self.next_number += 1;
                 (number, Received::default())
@@ -237,13 +351,13 @@ impl LiveFiles {
         }
     }
 
-    fn add_to_index(&self, line: IndexLine) -> io::Result<()> {
+    fn add_to_index(&self, line: &IndexLine) -> io::Result<()> {
         let path = self.dir.join(INDEX);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.dir)?;
-        let mut text = serde_json::to_vec(&line)?;
+        let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         let index = private().open(path)?;
         let end = index.metadata()?.len();
@@ -263,6 +377,42 @@ fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
     options
+}
+
+/// The lines of an index.
+fn lines<'a>(
+    files: &'a BTreeMap<LiveFile, Known>,
+    left_out: &'a BTreeMap<LiveFile, String>,
+    renames: &'a BTreeMap<Source, String>,
+) -> impl Iterator<Item = IndexLine> + 'a {
+    let stored = files.iter().map(|(file, known)| IndexLine::Stored {
+        number: known.number,
+        file: file.clone(),
+        refused: known.refused.clone(),
+    });
+    let left_out = left_out.iter().map(|(file, reason)| IndexLine::LeftOut {
+        file: file.clone(),
+        refused: reason.clone(),
+    });
+    let renamed = renames.iter().map(|(source, id)| IndexLine::Renamed {
+        source: *source,
+        renames: id.clone(),
+    });
+    stored.chain(left_out).chain(renamed)
+}
+
+/// Replaces the index in one step.
+fn replace_index(dir: &Path, lines: impl Iterator<Item = IndexLine>) -> io::Result<()> {
+    let next = dir.join(NEXT_INDEX);
+    let file = private().open(&next)?;
+    file.set_len(0)?;
+    let mut writer = BufWriter::new(file);
+    for line in lines {
+        serde_json::to_writer(&mut writer, &line)?;
+        writer.write_all(b"\n")?;
+    }
+    writer.flush()?;
+    fs::rename(next, dir.join(INDEX))
 }
 
 /// The lines of the index. An incomplete last line, after a crash, is removed.
@@ -343,8 +493,11 @@ impl Evidence {
     pub async fn live_sources(&self, task: &TaskName, run: &str) -> io::Result<BTreeSet<Source>> {
         let dir = self.live_dir(task, run);
         let read = move || {
-            let lines = index(&dir)?.into_iter();
-            Ok(lines.map(|line| line.file.source).collect())
+            let source = |line| match line {
+                IndexLine::Stored { file, .. } => Some(file.source),
+                _ => None,
+            };
+            Ok(index(&dir)?.into_iter().filter_map(source).collect())
         };
         spawn_blocking(read).await.map_err(io::Error::other)?
     }

@@ -6,9 +6,10 @@
 //! {"parts":[{"source":"worker.1","path":"a.csv","generation":0,"offset":10,"length":4}],"upToDate":["worker.1"]}\n1,2\n
 //! ```
 //!
-//! The sender waits for the answer before it sends the next body.
+//! The sender waits for the answer before it sends the next body. Renames are repeated until they are applied, with their id.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use thiserror::Error;
 
@@ -26,6 +27,10 @@ pub const MAX_SOURCES: usize = 4096;
 pub const MAX_PATH: usize = 1024;
 /// Maximum length of a component of a path in bytes.
 const MAX_NAME: usize = 255;
+/// Maximum number of files of one container that are renamed in a body.
+pub const MAX_RENAMES: usize = 256;
+/// Maximum length of the id of renames in bytes.
+const MAX_ID: usize = 64;
 /// Maximum length of a problem in bytes.
 pub const MAX_PROBLEM: usize = 1024;
 /// Larger positions in a file are not plausible, and not exact in JSON.
@@ -35,14 +40,44 @@ const MAX_POSITION: u64 = 1 << 53;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Header {
+    /// Renamed files of a container; they have their new paths in the parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renames: Option<Renames>,
     /// The parts, in the order of their bytes. At most one of each file.
     pub parts: Vec<Part>,
     /// Containers of which everything is sent with this body.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub up_to_date: Vec<String>,
-    /// Containers some files of which are not followed.
+    /// Containers some files of which are not followed. It has every container of `up_to_date` of which this is true.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<SourceProblem>,
+    /// [`Answer::instance`] of the last answer. Of another instance the sender does not know which files are ignored, so
+    /// that `up_to_date` has no meaning for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+}
+
+/// Files of a container that have other paths now, all at the same time. A file that had one of the new paths before, and is
+/// not renamed itself, does not exist any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Renames {
+    /// The container.
+    pub source: String,
+    /// Differs from that of all other renames of the container.
+    pub id: String,
+    /// The paths; no two are equal on one side.
+    pub paths: Vec<Renamed>,
+}
+
+/// A renamed file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Renamed {
+    /// The path before.
+    pub from: String,
+    /// The path now.
+    pub to: String,
 }
 
 /// Bytes of a file.
@@ -70,6 +105,9 @@ pub struct SourceProblem {
     pub source: String,
     /// The reason.
     pub problem: String,
+    /// Whether none of its files are read at the moment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unread: bool,
 }
 
 /// The answer to a body.
@@ -78,6 +116,12 @@ pub struct SourceProblem {
 pub struct Answer {
     /// One outcome for each part, in the order of the parts.
     pub parts: Vec<Outcome>,
+    /// Whether the renames are applied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renamed: bool,
+    /// Identifies the receiver: another one does not know what this one has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
 }
 
 /// The outcome of a part.
@@ -114,8 +158,8 @@ pub enum Invalid {
     /// The position or length of a part is not plausible.
     #[error("the position of a part is invalid")]
     Position,
-    /// A file has two parts.
-    #[error("a file has several parts")]
+    /// A file has two parts, or is renamed twice.
+    #[error("a file has several parts or names")]
     Repeated,
     /// The lengths of the parts do not match the number of bytes.
     #[error("the parts do not match the number of bytes")]
@@ -155,6 +199,9 @@ pub fn decode(body: &[u8]) -> Result<Decoded, Invalid> {
     if !are_few {
         return Err(Invalid::TooMany);
     }
+    if let Some(renames) = &header.renames {
+        renames.check()?;
+    }
     let mut ranges = Vec::with_capacity(header.parts.len());
     let mut at = end + 1;
     for (index, part) in header.parts.iter().enumerate() {
@@ -178,6 +225,24 @@ pub fn decode(body: &[u8]) -> Result<Decoded, Invalid> {
     match at == body.len() && at - (end + 1) <= MAX_BYTES {
         true => Ok(Decoded { header, ranges }),
         false => Err(Invalid::Length),
+    }
+}
+
+impl Renames {
+    fn check(&self) -> Result<(), Invalid> {
+        if self.paths.len() > MAX_RENAMES || self.id.len() > MAX_ID {
+            return Err(Invalid::TooMany);
+        }
+        let (mut from, mut to) = (BTreeSet::new(), BTreeSet::new());
+        for renamed in &self.paths {
+            if !is_valid_path(&renamed.from) || !is_valid_path(&renamed.to) {
+                return Err(Invalid::Path);
+            }
+            if !from.insert(&renamed.from) || !to.insert(&renamed.to) {
+                return Err(Invalid::Repeated);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -207,7 +272,7 @@ mod tests {
         Header {
             parts,
             up_to_date: vec!["worker.1".to_owned()],
-            problems: Vec::new(),
+            ..Header::default()
         }
     }
 
@@ -233,6 +298,7 @@ mod tests {
                 Outcome::Ignored,
                 Outcome::NotStored,
             ],
+            ..Answer::default()
         };
         let text = serde_json::to_string(&answer).unwrap();
         assert_eq!(
@@ -249,6 +315,37 @@ mod tests {
         assert_eq!((read.header.parts.len(), read.ranges.len()), (0, 0));
         assert_eq!(read.header.up_to_date, ["worker.1"]);
         assert_eq!(decode(b"{}\n").unwrap().header, Header::default());
+    }
+
+    #[test]
+    fn each_path_is_renamed_once_and_within_the_directory() {
+        let renames = |paths: &[(&str, &str)]| Header {
+            renames: Some(Renames {
+                source: "worker.1".to_owned(),
+                id: "7".to_owned(),
+                paths: paths
+                    .iter()
+                    .map(|(from, to)| Renamed {
+                        from: (*from).to_owned(),
+                        to: (*to).to_owned(),
+                    })
+                    .collect(),
+            }),
+            ..Header::default()
+        };
+        let rotated = renames(&[("log", "log.1"), ("log.1", "log.2")]);
+        assert_eq!(decode(&encode(&rotated, b"")).unwrap().header, rotated);
+        let swapped = renames(&[("a", "b"), ("b", "a")]);
+        assert!(decode(&encode(&swapped, b"")).is_ok());
+        for (paths, fault) in [
+            (&[("a", "../b")][..], Invalid::Path),
+            (&[("/a", "b")], Invalid::Path),
+            (&[("a", "b"), ("a", "c")], Invalid::Repeated),
+            (&[("a", "c"), ("b", "c")], Invalid::Repeated),
+            (&[("a", "b"); MAX_RENAMES + 1], Invalid::TooMany),
+        ] {
+            assert_eq!(decode(&encode(&renames(paths), b"")), Err(fault));
+        }
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //! not received completely: a carrier sends it again after a timeout. So at most two bodies of a node are in memory.
 
 use super::{MAX_REASON, RequestError};
-use atq_engine::{Append, Appended, ResultsSink, Source};
-use atq_node_protocol::tail::{self, Answer, Decoded, Outcome};
+use atq_engine::{Append, Appended, ReadProblem, Renames, ResultsSink, Source, UpToDate};
+use atq_node_protocol::tail::{self, Answer, Decoded, Outcome, SourceProblem};
 use atq_task::spec::shorten;
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// A run whose result files are followed.
 pub(crate) struct FollowedRun {
@@ -17,6 +18,8 @@ pub(crate) struct FollowedRun {
     /// The containers and their nodes, according to Swarm.
     placed: HashSet<(Source, String)>,
     turns: HashMap<String, NodeTurns>,
+    /// Identifies it: a carrier must not rely on the answers of an earlier one.
+    instance: String,
 }
 
 /// The requests of a node.
@@ -45,6 +48,7 @@ impl FollowedRun {
             sink,
             placed,
             turns,
+            instance: Uuid::new_v4().simple().to_string(),
         }
     }
 
@@ -112,8 +116,15 @@ impl TailTurn {
         let complete = followed.sources(node, header.up_to_date.iter().map(String::as_str))?;
         let names = header.problems.iter().map(|one| one.source.as_str());
         let with_problem = followed.sources(node, names)?;
+        let renamed = header.renames.iter().map(|one| one.source.as_str());
+        let renamed = followed.sources(node, renamed)?;
 
         let sink = &*followed.sink;
+        let renames = renamed.first().copied().zip(header.renames);
+        let is_renamed = match renames {
+            Some((source, renames)) => rename(sink, source, renames).await,
+            None => false,
+        };
         let mut parts = Vec::with_capacity(sources.len());
         let mut incomplete = BTreeSet::new();
         for ((part, range), source) in header.parts.into_iter().zip(ranges).zip(sources) {
@@ -132,15 +143,63 @@ impl TailTurn {
         }
         let mut complete = complete;
         complete.retain(|source| !incomplete.contains(source));
-        if !complete.is_empty() {
-            sink.up_to_date(&complete);
+        if header
+            .instance
+            .is_some_and(|known| known != followed.instance)
+        {
+            // An earlier instance may have refused files that this one accepts, or knows nothing of.
+            complete.clear();
         }
-        for (source, told) in with_problem.into_iter().zip(header.problems) {
-            let problem = told.problem.chars().take(MAX_REASON).collect();
-            sink.problem(&[source], problem);
-        }
-        Ok(Answer { parts })
+        let problems = with_problem.into_iter().zip(header.problems).collect();
+        report(sink, complete, problems);
+        Ok(Answer {
+            parts,
+            renamed: is_renamed,
+            instance: Some(followed.instance.clone()),
+        })
     }
+}
+
+/// Reports the containers of which everything is stored, and the problems of all.
+fn report(
+    sink: &dyn ResultsSink,
+    complete: Vec<Source>,
+    mut problems: BTreeMap<Source, SourceProblem>,
+) {
+    let shorten = |problem: String| problem.chars().take(MAX_REASON).collect();
+    // A problem and the end of earlier ones are one step: between two, there would be no doubt.
+    let up_to_date = complete.into_iter().map(|source| UpToDate {
+        source,
+        incomplete: problems.remove(&source).map(|told| shorten(told.problem)),
+    });
+    let up_to_date: Vec<UpToDate> = up_to_date.collect();
+    if !up_to_date.is_empty() {
+        sink.up_to_date(&up_to_date);
+    }
+    for (source, told) in problems {
+        let problem = shorten(told.problem);
+        let problem = match told.is_unread {
+            true => ReadProblem::Unread(problem),
+            false => ReadProblem::Incomplete(problem),
+        };
+        sink.problem(&[source], problem);
+    }
+}
+
+/// Renames files; returns whether this is stored.
+async fn rename(sink: &dyn ResultsSink, source: Source, renames: tail::Renames) -> bool {
+    let paths = renames.paths.into_iter();
+    let renames = Renames {
+        source,
+        id: renames.id,
+        paths: paths.map(|one| (one.from, one.to)).collect(),
+    };
+    let renamed = sink.rename(renames).await;
+    let problem = |reason| format!("its files cannot be renamed: {reason}");
+    let renamed = renamed.map_err(|reason| ReadProblem::Unread(problem(reason)));
+    renamed
+        .map_err(|problem| sink.problem(&[source], problem))
+        .is_ok()
 }
 
 async fn outcome(sink: &dyn ResultsSink, appended: Appended) -> Outcome {
@@ -153,7 +212,8 @@ async fn outcome(sink: &dyn ResultsSink, appended: Appended) -> Outcome {
         },
         Ok(Append::Ignored) => Outcome::Ignored,
         Err(reason) => {
-            sink.problem(&[source], format!("its files cannot be stored: {reason}"));
+            let problem = format!("its files cannot be stored: {reason}");
+            sink.problem(&[source], ReadProblem::Unread(problem));
             Outcome::NotStored
         }
     }

@@ -8,7 +8,7 @@ use crate::plan::{LABEL_RUN, carrier_token};
 use crate::self_check::fake::FakeSelfCheck;
 use crate::{Ports, Swarm, SwarmEngine, SwarmSettings};
 use atq_definition::examples::spec;
-use atq_engine::{Append, Appended, Engine};
+use atq_engine::{Append, Appended, Engine, Renames, UpToDate};
 use atq_task::state::State;
 use insta::assert_snapshot;
 use parking_lot::Mutex;
@@ -28,9 +28,14 @@ impl ResultsSink for Recorder {
         Ok(Append::Accepted)
     }
 
-    fn up_to_date(&self, _: &[Source]) {}
+    async fn rename(&self, _: Renames) -> Result<(), String> {
+        Ok(())
+    }
 
-    fn problem(&self, sources: &[Source], problem: String) {
+    fn up_to_date(&self, _: &[UpToDate]) {}
+
+    fn problem(&self, sources: &[Source], problem: ReadProblem) {
+        let (ReadProblem::Unread(problem) | ReadProblem::Incomplete(problem)) = problem;
         let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
         self.0
             .lock()

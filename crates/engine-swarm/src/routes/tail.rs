@@ -42,7 +42,9 @@ mod tests {
     use crate::plan::{Errand, carrier_token};
     use crate::routes::router;
     use async_trait::async_trait;
-    use atq_engine::{Append, Appended, RefusedRequest, ResultsSink, Role, Source};
+    use atq_engine::{
+        Append, Appended, ReadProblem, RefusedRequest, Renames, ResultsSink, Role, Source, UpToDate,
+    };
     use atq_node_protocol::tail::{Header, MAX_BODY, Outcome, Part, encode};
     use axum::body::{Body, to_bytes};
     use axum::http::{Method, StatusCode};
@@ -60,9 +62,13 @@ mod tests {
             Ok(Append::Accepted)
         }
 
-        fn up_to_date(&self, _: &[Source]) {}
+        async fn rename(&self, _: Renames) -> Result<(), String> {
+            Ok(())
+        }
 
-        fn problem(&self, _: &[Source], _: String) {}
+        fn up_to_date(&self, _: &[UpToDate]) {}
+
+        fn problem(&self, _: &[Source], _: ReadProblem) {}
     }
 
     /// Sends a request of the node `n1` to the routes; only `worker.1` of the run `r1` is followed there.

@@ -138,6 +138,133 @@ fn limits_are_kept_and_a_file_beyond_them_is_not_continued() {
 }
 
 #[test]
+fn refusals_by_limits_are_known_to_the_next_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = open(dir.path());
+    let text = "x".repeat(60);
+    for (path, bytes) in [("a", text.as_str()), ("b", "b"), ("c", "c")] {
+        files.append(&appended(path, 0, 0, bytes)).unwrap();
+    }
+    files.append(&appended("a", 0, 60, &text)).unwrap();
+    for number in 0..200 {
+        let path = format!("d{number}");
+        let stored = files.append(&appended(&path, 0, 0, "d")).unwrap();
+        assert!(matches!(stored, Stored::Refused(_)));
+    }
+    let refused = |files: &LiveFiles| -> Vec<(String, String)> {
+        let refused = files.refused();
+        refused
+            .map(|(file, reason)| (file.path.clone(), reason.to_owned()))
+            .collect()
+    };
+    let before = refused(&files);
+    assert_eq!(before.len(), 1 + MAX_LEFT_OUT);
+    assert_eq!((before[0].0.as_str(), before[1].0.as_str()), ("a", "d0"));
+    let mut files = open(dir.path());
+    assert_eq!(refused(&files), before);
+    assert_eq!(files.files().count(), 3);
+    let few = files.append(&appended("a", 0, 60, "y")).unwrap();
+    assert!(matches!(few, Stored::Refused(_)), "{few:?}");
+    assert_eq!(content(&files, "a"), text);
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_refuses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = ResultsLimits {
+        bytes: u64::MAX,
+        files: 3,
+    };
+    let mut files = LiveFiles::open(dir.path().join("live"), limits).unwrap();
+    files.append(&appended("a", 0, 0, "x")).unwrap();
+    // As if all these bytes had to fit on the disk again.
+    files.bytes = u64::MAX / 2;
+    let error = files.append(&appended("a", 0, 1, "y")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert!(files.append(&appended("b", 0, 0, "b")).is_err());
+    files.bytes = 1;
+    assert_eq!(
+        files.append(&appended("a", 0, 1, "y")).unwrap(),
+        Stored::Appended
+    );
+    assert_eq!(files.refused().count(), 0);
+}
+
+fn renames(id: &str, paths: &[(&str, &str)]) -> Renames {
+    let paths = paths.iter();
+    Renames {
+        source: WORKER,
+        id: id.to_owned(),
+        paths: paths
+            .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
+            .collect(),
+    }
+}
+
+#[test]
+fn renamed_files_keep_their_bytes_also_in_the_next_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = open(dir.path());
+    files.append(&appended("log", 2, 0, "one")).unwrap();
+    let rotated = renames("1", &[("log", "log.1"), ("log.1", "log.2")]);
+    assert!(files.rename(&rotated).unwrap());
+    assert!(!files.rename(&rotated).unwrap(), "a repetition");
+    files.append(&appended("log", 0, 0, "two")).unwrap();
+    // The answer was lost, or the process ended before it.
+    let mut files = open(dir.path());
+    assert!(!files.rename(&rotated).unwrap());
+    assert_eq!(content(&files, "log"), "two");
+    let again = Renames {
+        id: "2".to_owned(),
+        ..rotated.clone()
+    };
+    assert!(files.rename(&again).unwrap());
+    files.append(&appended("log", 0, 0, "three")).unwrap();
+    let files = open(dir.path());
+    let all: Vec<_> = files
+        .files()
+        .map(|(file, received)| (content(&files, &file.path), received))
+        .collect();
+    assert_eq!(
+        all,
+        [
+            ("three".to_owned(), received(0, 5)),
+            ("two".to_owned(), received(0, 3)),
+            ("one".to_owned(), received(2, 3)),
+        ]
+    );
+    assert_eq!(files.bytes, 11);
+}
+
+#[test]
+fn a_file_whose_path_another_one_takes_is_dropped_and_its_number_is_not_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = open(dir.path());
+    files.append(&appended("log", 0, 0, "new")).unwrap();
+    files.append(&appended("log.1", 4, 0, "old")).unwrap();
+    let old = dir.path().join("live/1.4");
+    let bytes = std::fs::read(&old).unwrap();
+    assert!(files.rename(&renames("1", &[("log", "log.1")])).unwrap());
+    assert!(!old.exists());
+    assert_eq!((content(&files, "log.1"), files.bytes), ("new".into(), 3));
+    // The process ended before it was removed.
+    std::fs::write(&old, bytes).unwrap();
+    let mut files = open(dir.path());
+    assert_eq!(files.bytes, 3);
+    files.append(&appended("log", 0, 0, "newer")).unwrap();
+    let files = open(dir.path());
+    assert_eq!((content(&files, "log"), files.bytes), ("newer".into(), 8));
+    // Files may swap their paths, and one of which nothing was received takes a path, too.
+    let mut files = files;
+    let swap = renames("2", &[("log", "log.1"), ("log.1", "log")]);
+    assert!(files.rename(&swap).unwrap());
+    assert_eq!(content(&files, "log"), "new");
+    assert!(files.rename(&renames("3", &[("empty", "log")])).unwrap());
+    assert_eq!(files.files().count(), 1);
+    assert_eq!(content(&files, "log.1"), "newer");
+}
+
+#[test]
 fn nothing_is_created_before_the_first_byte_or_for_an_unsafe_path() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = open(dir.path());

@@ -6,6 +6,7 @@
 //!
 //! - A file that is truncated or replaced starts anew: its samples so far are dropped, because the report reads only what
 //!   the file contains at the end.
+//! - A file that is [renamed](Live::renamed) keeps its samples, so that the parts of a rotated file add up.
 //! - The samples of a [lost](Live::lost) file are kept.
 //! - Formats that tools write at the end of a test, or rewrite during it, are not live
 //!   ([`SourceState::AtTheEnd`](atq_api_spec::live::SourceState::AtTheEnd)): summaries, JSON documents.
@@ -103,6 +104,22 @@ impl Live {
             *file = new;
             self.limit_memory(path);
         }
+    }
+
+    /// Files have other paths now, all at the same time, and keep their figures; without another path they are no result
+    /// files any more. A file that had one of the new paths before is dropped.
+    pub fn renamed(&mut self, paths: &[(String, Option<String>)]) {
+        let moved = paths.iter();
+        let moved: Vec<_> = moved
+            .filter_map(|(from, to)| Some((to.clone(), self.files.remove(from)?)))
+            .collect();
+        for to in paths.iter().filter_map(|(_, to)| to.as_ref()) {
+            self.files.remove(to);
+        }
+        let moved = moved.into_iter();
+        self.files
+            .extend(moved.filter_map(|(to, file)| Some((to?, file))));
+        self.points.changed(0);
     }
 
     /// The container of a file is lost: no more bytes are expected.

@@ -3,7 +3,7 @@
 use super::Snapshot;
 use crate::clock::Clock;
 use async_trait::async_trait;
-use atq_engine::{Append, Appended, ResultsSink, Source};
+use atq_engine::{Append, Appended, ReadProblem, Renames, ResultsSink, Source, UpToDate};
 use atq_evidence::live::{LiveFile, LiveFiles, Stored};
 use atq_evidence::report::{ConditionResult, ResultFiles, SoFar};
 use atq_report::live::{Live, LiveFigures, LiveSource, SourceState};
@@ -82,7 +82,7 @@ struct Progress {
 struct SourceProgress {
     /// The time up to which all bytes were received.
     read_at: Option<Timestamp>,
-    problem: Option<String>,
+    problem: Option<ReadProblem>,
     is_lost: bool,
     /// The time at which its end was observed.
     ended_at: Option<Timestamp>,
@@ -111,6 +111,9 @@ impl LiveResults {
         let so_far = SoFar::new(spec);
         let sources = sources.into_iter();
         let is_restored = files.files().next().is_none();
+        let refused = files.refused().take(MAX_REFUSED);
+        let refused = refused.map(|(file, reason)| (shorten(&name(file)), reason.to_owned()));
+        let refused = refused.collect();
         let first = Snapshot {
             problem: Some(if is_restored { NO_FILES } else { RESTORING }.to_owned()),
             ..Snapshot::default()
@@ -124,7 +127,7 @@ impl LiveResults {
                 figures: Some(Live::new(so_far.windows())),
                 so_far,
                 is_restored,
-                refused: BTreeMap::new(),
+                refused,
             })),
             progress: Mutex::new(Progress {
                 started: clock.now(),
@@ -346,13 +349,8 @@ fn is_current(snapshot: &Snapshot, now: Timestamp) -> bool {
 #[async_trait]
 impl ResultsSink for LiveResults {
     async fn append(&self, appended: Appended) -> Result<Append, String> {
-        let is_expected = || {
-            let progress = self.progress.lock();
-            let source = progress.sources.get(&appended.source);
-            source.is_some_and(|source| !source.is_closed)
-        };
         let mut work = Arc::clone(&self.work).lock_owned().await;
-        if self.closed.load(Ordering::Acquire) || !is_expected() {
+        if self.closed.load(Ordering::Acquire) || !self.progress.lock().expects(appended.source) {
             return Ok(Append::Ignored);
         }
         let closed = Arc::clone(&self.closed);
@@ -364,20 +362,46 @@ impl ResultsSink for LiveResults {
             .unwrap_or_else(|error| Err(format!("this is a bug: {error}")))
     }
 
-    fn up_to_date(&self, sources: &[Source]) {
-        let now = self.clock.now();
-        self.progress.lock().update(sources, |source| {
-            source.read_at = Some(now);
-            source.problem = None;
+    async fn rename(&self, renames: Renames) -> Result<(), String> {
+        let mut work = Arc::clone(&self.work).lock_owned().await;
+        if self.closed.load(Ordering::Acquire) || !self.progress.lock().expects(renames.source) {
+            return Ok(());
+        }
+        let closed = Arc::clone(&self.closed);
+        let done = spawn_blocking(move || {
+            work.restore(&closed);
+            work.rename(&renames, &closed)
         });
+        done.await
+            .unwrap_or_else(|error| Err(format!("this is a bug: {error}")))
+    }
+
+    fn up_to_date(&self, sources: &[UpToDate]) {
+        let now = self.clock.now();
+        let mut progress = self.progress.lock();
+        for UpToDate { source, incomplete } in sources {
+            if let Some(progress) = progress.sources.get_mut(source) {
+                let incomplete = incomplete.as_deref().map(shorten);
+                progress.read_at = Some(now);
+                progress.problem = incomplete.map(ReadProblem::Incomplete);
+            }
+        }
+        drop(progress);
         self.progressed.notify_waiters();
     }
 
-    fn problem(&self, sources: &[Source], problem: String) {
-        let problem = shorten(&problem);
-        self.progress
-            .lock()
-            .update(sources, |source| source.problem = Some(problem.clone()));
+    fn problem(&self, sources: &[Source], problem: ReadProblem) {
+        let problem = match problem {
+            ReadProblem::Unread(problem) => ReadProblem::Unread(shorten(&problem)),
+            ReadProblem::Incomplete(problem) => ReadProblem::Incomplete(shorten(&problem)),
+        };
+        let mut progress = self.progress.lock();
+        for source in sources {
+            if let Some(progress) = progress.sources.get_mut(source) {
+                progress.problem = Some(problem.clone());
+            }
+        }
+        drop(progress);
         self.progressed.notify_waiters();
     }
 }
@@ -388,21 +412,40 @@ impl SourceProgress {
         let is_complete = self.ended_at.is_some() && self.read_at >= self.ended_at;
         !self.is_lost && !is_complete
     }
+
+    /// Whether bytes are expected and read.
+    fn is_followed(&self) -> bool {
+        self.is_open() && !matches!(self.problem, Some(ReadProblem::Unread(_)))
+    }
+
+    /// The reason why its files are not read.
+    fn unread(&self) -> Option<&str> {
+        match &self.problem {
+            Some(ReadProblem::Unread(problem)) if self.is_open() => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// The reason why some of its files are not read: also after its end, as these bytes are missing.
+    fn incomplete(&self) -> Option<&str> {
+        match &self.problem {
+            Some(ReadProblem::Incomplete(problem)) if !self.is_lost => Some(problem),
+            _ => None,
+        }
+    }
 }
 
 impl Progress {
-    fn update(&mut self, sources: &[Source], change: impl Fn(&mut SourceProgress)) {
-        for source in sources {
-            if let Some(progress) = self.sources.get_mut(source) {
-                change(progress);
-            }
-        }
+    /// Whether bytes of the container are accepted.
+    fn expects(&self, source: Source) -> bool {
+        let source = self.sources.get(&source);
+        source.is_some_and(|source| !source.is_closed)
     }
 
     /// The containers whose files are expected to be read.
     fn followed(&self) -> impl Iterator<Item = (&Source, &SourceProgress)> {
         let sources = self.sources.iter();
-        sources.filter(|(_, progress)| progress.is_open() && progress.problem.is_none())
+        sources.filter(|(_, progress)| progress.is_followed())
     }
 
     fn is_read_since(&self, since: Timestamp) -> bool {
@@ -429,21 +472,13 @@ impl Progress {
         }
     }
 
-    /// The reason why the files of some containers are not read.
+    /// The reason why files of some containers are not read.
     fn problem(&self, stale: &[(&Source, &SourceProgress)]) -> Option<String> {
-        let failed = self
-            .sources
-            .iter()
-            .filter(|(_, progress)| progress.is_open());
-        let failed =
-            failed.filter_map(|(source, progress)| Some((source, progress.problem.as_ref()?)));
-        let failed: Vec<_> = failed.collect();
-        if let Some((_, problem)) = failed.first() {
-            let sources = failed.iter().map(|(source, _)| **source);
-            return Some(format!(
-                "the results of {} are not read: {problem}",
-                named(sources)
-            ));
+        if let Some((sources, problem)) = self.having(SourceProgress::unread) {
+            return Some(format!("the results of {sources} are not read: {problem}"));
+        }
+        if let Some((sources, problem)) = self.having(SourceProgress::incomplete) {
+            return Some(format!("some results of {sources} are not read: {problem}"));
         }
         let sources = stale.iter().map(|(source, _)| **source);
         (!stale.is_empty()).then(|| {
@@ -453,6 +488,19 @@ impl Progress {
                 named(sources)
             )
         })
+    }
+
+    /// The containers with such a problem, and that of the first one.
+    fn having<'a>(
+        &'a self,
+        problem: impl Fn(&'a SourceProgress) -> Option<&'a str>,
+    ) -> Option<(String, &'a str)> {
+        let sources = self.sources.iter();
+        let having: Vec<_> = sources
+            .filter_map(|(source, progress)| Some((*source, problem(progress)?)))
+            .collect();
+        let (_, first) = having.first()?;
+        Some((named(having.iter().map(|(source, _)| *source)), first))
     }
 }
 
@@ -497,8 +545,13 @@ impl Work {
             return;
         }
         let files: Vec<LiveFile> = self.result_files().cloned().collect();
+        self.decode_stored(&files, closed);
+    }
+
+    /// Decodes the stored bytes of files, until the end of the results.
+    fn decode_stored(&mut self, files: &[LiveFile], closed: &AtomicBool) {
         let mut buffer = vec![0; READ_BYTES];
-        for file in &files {
+        for file in files {
             let Ok(mut data) = self.files.read(file) else {
                 continue;
             };
@@ -510,6 +563,30 @@ impl Work {
                 decode(&mut self.figures, |live| live.feed(&name, &buffer[..read]));
             }
         }
+    }
+
+    fn rename(&mut self, renames: &Renames, closed: &AtomicBool) -> Result<(), String> {
+        let renamed = self.files.rename(renames);
+        if !renamed.map_err(|error| format!("the Director cannot store it: {error}"))? {
+            return Ok(());
+        }
+        let source = renames.source;
+        let file = |path: &String| LiveFile {
+            source,
+            path: path.clone(),
+        };
+        let is_result = |path: &String| self.result_files.contains(Path::new(path));
+        let paths = renames.paths.iter();
+        let paths: Vec<_> = paths
+            .map(|(from, to)| (name(&file(from)), is_result(to).then(|| name(&file(to)))))
+            .collect();
+        // They were only kept under their names before.
+        let new = renames.paths.iter();
+        let new = new.filter(|(from, to)| !is_result(from) && is_result(to));
+        let new: Vec<LiveFile> = new.map(|(_, to)| file(to)).collect();
+        decode(&mut self.figures, |live| live.renamed(&paths));
+        self.decode_stored(&new, closed);
+        Ok(())
     }
 
     fn append(&mut self, appended: Appended) -> Result<Append, String> {

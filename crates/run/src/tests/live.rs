@@ -351,6 +351,35 @@ fn received_bytes_count_within_the_limit_of_results() {
 }
 
 #[test]
+fn a_file_beyond_the_limit_is_in_doubt_after_a_restart_too() {
+    let (mut simulation, files) = simulation(20);
+    simulation.settings.results.bytes = 1500;
+    let simulation = &simulation;
+    let writer_files = files.clone();
+    let name = simulation.run(|director| async move {
+        let mut task = simple("limited");
+        task["worker"]["replicas"] = json!(1);
+        task["stopWhen"] = json!(["throughput < 1/s for 2s"]);
+        let name = running(&director, &task).await;
+        let mut writer = Writer::new(&writer_files, &[1]);
+        writer.write(&director, 8, 0).await;
+        name
+    });
+    // The file is not sent again.
+    files.disconnect(worker(1));
+    simulation.run(|director| async move {
+        let live = results(&director, &name).await;
+        sleep(Duration::from_secs(2)).await;
+        let snapshot = live.snapshot().await;
+        let text = "`worker.1/results.csv` is not read further until the end of the test: the files exceed 1500 bytes (`limits.resultsBytes`)";
+        assert_eq!(snapshot.problem.as_deref(), Some(text));
+        assert_eq!(snapshot.conditions[0].seen, Err(text.to_owned()));
+        let state = director.wait_done(&name).await;
+        assert_eq!(state.outcome, Some(Outcome::Finished));
+    });
+}
+
+#[test]
 fn a_truncated_file_begins_anew() {
     let (simulation, files) = simulation(10);
     simulation.run(|director| async move {
@@ -368,6 +397,76 @@ fn a_truncated_file_begins_anew() {
             (figures.total.samples, figures.sources[0].restarts),
             (10, 1)
         );
+        director.wait_done(&name).await;
+    });
+}
+
+#[test]
+fn the_parts_of_a_rotated_file_add_up_to_the_report_and_survive_a_restart_and_a_loss() {
+    for is_collected in [true, false] {
+        let (simulation, files) = simulation(20);
+        let simulation = &simulation;
+        let mut task = simple("rotated");
+        task["worker"]["replicas"] = json!(1);
+        let writer_files = files.clone();
+        let name = simulation.run(|director| async move {
+            let name = running(&director, &task).await;
+            let mut writer = Writer::new(&writer_files, &[1]);
+            for rotations in 0..3_u64 {
+                writer.write(&director, 2, 1).await;
+                sleep(Duration::from_millis(100)).await;
+                let all = figures(&director, &name).await.total.samples;
+                assert_eq!(all, 20 * (rotations + 1));
+                let paths = [("results-1.csv", "results-2.csv"), (FILE, "results-1.csv")];
+                writer_files.rename(worker(1), &paths[usize::from(rotations == 0)..]);
+                if rotations < 2 {
+                    writer = Writer::new(&writer_files, &[1]);
+                }
+                sleep(Duration::from_millis(1100)).await;
+                if rotations == 2 {
+                    break;
+                }
+                assert_eq!(figures(&director, &name).await.total.samples, all);
+            }
+            name
+        });
+        if !is_collected {
+            files.refuse_collection("its node was lost");
+        }
+        simulation.run(|director| async move {
+            let live = results(&director, &name).await;
+            sleep(Duration::from_millis(200)).await;
+            let mut writer = Writer::new(&files, &[1]);
+            writer.write(&director, 2, 1).await;
+            let state = director.wait_done(&name).await;
+            let last = live.latest().figures.clone().unwrap();
+            // The oldest part was replaced by the third rotation.
+            assert_eq!(last.total.samples, 60);
+            assert_same(&last, &report(&director, &name).await);
+            let kept = kept(&director, &name).await;
+            assert_eq!((kept[0].files, kept[0].partial), (3, !is_collected));
+            nothing_is_left(simulation, &name, &state);
+        });
+    }
+}
+
+#[test]
+fn a_file_that_becomes_a_result_file_by_its_name_counts_from_then_on() {
+    let (simulation, files) = simulation(10);
+    simulation.run(|director| async move {
+        let mut task = simple("published");
+        task["worker"]["replicas"] = json!(1);
+        task["resultFiles"] = json!(["*.csv"]);
+        let name = running(&director, &task).await;
+        let mut writer = Writer::new(&files, &[1]);
+        files.rename(worker(1), &[(FILE, "results.tmp")]);
+        sleep(Duration::from_millis(1100)).await;
+        let live = results(&director, &name).await;
+        assert!(live.snapshot().await.figures.is_none());
+        files.rename(worker(1), &[("results.tmp", FILE)]);
+        writer.write(&director, 2, 0).await;
+        sleep(Duration::from_millis(1100)).await;
+        assert_eq!(figures(&director, &name).await.total.samples, 20);
         director.wait_done(&name).await;
     });
 }

@@ -221,6 +221,49 @@ fn a_condition_that_never_had_a_value_is_noted() {
 }
 
 #[test]
+fn files_that_are_not_followed_stop_no_run_and_delay_no_figures() {
+    let (simulation, files) = simulation(60);
+    simulation.run(|director| async move {
+        files.leave_out(worker(1), Some("there are too many files"));
+        let conditions = json!(["errors > 20% for 3s"]);
+        let name = running(&director, &task("left-out", conditions)).await;
+        let mut writer = Writer::new(&files, &[1]);
+        let live = results(&director, &name).await;
+        for _ in 0..5 {
+            writer.write(&director, 2, 5).await;
+            let snapshot = live.snapshot().await;
+            let text = "some results of worker.1 are not read: there are too many files";
+            assert_eq!(snapshot.problem.as_deref(), Some(text));
+            assert_eq!(snapshot.conditions[0].seen, Err(text.to_owned()));
+            assert!(snapshot.lag.unwrap() < 100, "{:?}", snapshot.lag);
+        }
+        assert_eq!(director.state(&name).outcome, None);
+        files.leave_out(worker(1), None);
+        writer.write(&director, 5, 5).await;
+        let state = director.wait_done(&name).await;
+        assert_eq!(state.outcome, Some(Outcome::Stopped));
+    });
+}
+
+#[test]
+fn files_that_were_not_followed_are_in_doubt_after_the_end_of_their_container() {
+    let (simulation, files) = simulation(20);
+    simulation.run(|director| async move {
+        let reason = "there are too many files";
+        files.leave_out(worker(1), Some(reason));
+        let conditions = json!(["errors > 20% for 3s"]);
+        let name = running(&director, &task("ended", conditions)).await;
+        let mut writer = Writer::new(&files, &[1]);
+        writer.write(&director, 5, 5).await;
+        let state = director.wait_done(&name).await;
+        assert_eq!(state.outcome, Some(Outcome::Finished));
+        let notes = report(&director, &name).await.notes;
+        let is_noted = |note: &String| note.contains("was not evaluated") && note.contains(reason);
+        assert!(notes.iter().any(is_noted), "{notes:?}");
+    });
+}
+
+#[test]
 fn a_condition_is_met_after_a_restart() {
     let (simulation, files) = simulation(600);
     let mut writer = Writer::new(&files, &[1]);

@@ -19,8 +19,9 @@ const W2: Source = Source::new(Role::Worker, 2);
 #[derive(Default)]
 struct Recorder {
     appended: Mutex<Vec<Appended>>,
-    up_to_date: Mutex<Vec<Vec<Source>>>,
-    problems: Mutex<Vec<(Vec<Source>, String)>>,
+    renames: Mutex<Vec<Renames>>,
+    up_to_date: Mutex<Vec<Vec<UpToDate>>>,
+    problems: Mutex<Vec<(Vec<Source>, ReadProblem)>>,
     /// Permits for the file `slow`.
     permits: Option<Semaphore>,
 }
@@ -44,11 +45,19 @@ impl ResultsSink for Recorder {
         }
     }
 
-    fn up_to_date(&self, sources: &[Source]) {
+    async fn rename(&self, renames: Renames) -> Result<(), String> {
+        if renames.id == "full" {
+            return Err("no space left".to_owned());
+        }
+        self.renames.lock().push(renames);
+        Ok(())
+    }
+
+    fn up_to_date(&self, sources: &[UpToDate]) {
         self.up_to_date.lock().push(sources.to_vec());
     }
 
-    fn problem(&self, sources: &[Source], problem: String) {
+    fn problem(&self, sources: &[Source], problem: ReadProblem) {
         self.problems.lock().push((sources.to_vec(), problem));
     }
 }
@@ -79,6 +88,14 @@ fn fixture(recorder: Recorder) -> Fixture {
     }
 }
 
+/// A container all of whose files are read.
+fn complete(source: Source) -> UpToDate {
+    UpToDate {
+        source,
+        incomplete: None,
+    }
+}
+
 fn token(node: &str) -> String {
     carrier_token(SECRET, "r1", Errand::Tail { node })
 }
@@ -97,7 +114,7 @@ fn body(parts: Vec<Part>, up_to_date: &[&str], bytes: &[u8]) -> Bytes {
     let header = Header {
         parts,
         up_to_date: up_to_date.iter().map(|one| (*one).to_owned()).collect(),
-        problems: Vec::new(),
+        ..Header::default()
     };
     encode(&header, bytes).into()
 }
@@ -127,7 +144,10 @@ async fn parts_are_passed_on_in_order_with_their_bytes() {
         *fixture.recorder.appended.lock(),
         [appended(W1, "a/b", b"ab"), appended(W2, "c", b"cde")]
     );
-    assert_eq!(*fixture.recorder.up_to_date.lock(), [[W1, W2]]);
+    assert_eq!(
+        *fixture.recorder.up_to_date.lock(),
+        [[complete(W1), complete(W2)]]
+    );
 }
 
 #[tokio::test]
@@ -148,15 +168,70 @@ async fn only_a_container_whose_bytes_are_stored_is_up_to_date() {
         let answer = fixture.send(sent).await.unwrap();
         assert_eq!(answer.parts, [outcome, Outcome::Ignored]);
         let up_to_date = fixture.recorder.up_to_date.lock().pop();
-        assert_eq!(up_to_date.unwrap(), [W2]);
+        assert_eq!(up_to_date.unwrap(), [complete(W2)]);
     }
     assert_eq!(
         *fixture.recorder.problems.lock(),
         [(
             vec![W1],
-            "its files cannot be stored: no space left".to_owned()
+            ReadProblem::Unread("its files cannot be stored: no space left".to_owned())
         )]
     );
+}
+
+#[tokio::test]
+async fn a_body_that_relies_on_an_earlier_instance_makes_no_container_up_to_date() {
+    let fixture = fixture(Recorder::default());
+    let header = |instance: Option<String>| Header {
+        up_to_date: vec!["worker.1".to_owned()],
+        instance,
+        ..Header::default()
+    };
+    let send = async |instance| {
+        let sent = encode(&header(instance), b"").into();
+        let instance = fixture.send(sent).await.unwrap().instance.unwrap();
+        let number = fixture.recorder.up_to_date.lock().len();
+        (instance, number)
+    };
+    let (instance, number) = send(None).await;
+    assert_eq!(number, 1);
+    let earlier = send(Some("earlier".to_owned())).await;
+    assert_eq!(earlier, (instance.clone(), 1));
+    assert_eq!(send(Some(instance)).await.1, 2);
+    let later = FollowedRun::new(Arc::clone(&fixture.recorder) as _, HashSet::new());
+    assert_ne!(later.instance, earlier.0);
+}
+
+#[tokio::test]
+async fn renames_are_passed_on_before_the_parts_and_acknowledged_when_they_are_stored() {
+    let fixture = fixture(Recorder::default());
+    let header = |source: &str, id: &str| Header {
+        renames: Some(tail::Renames {
+            source: source.to_owned(),
+            id: id.to_owned(),
+            paths: vec![tail::Renamed {
+                from: "log".to_owned(),
+                to: "log.1".to_owned(),
+            }],
+        }),
+        ..Header::default()
+    };
+    let sent = encode(&header("worker.1", "1"), b"").into();
+    assert!(fixture.send(sent).await.unwrap().renamed);
+    let expected = Renames {
+        source: W1,
+        id: "1".to_owned(),
+        paths: vec![("log".to_owned(), "log.1".to_owned())],
+    };
+    assert_eq!(*fixture.recorder.renames.lock(), [expected]);
+    let sent = encode(&header("worker.1", "full"), b"").into();
+    assert!(!fixture.send(sent).await.unwrap().renamed);
+    let told = fixture.recorder.problems.lock().pop().unwrap();
+    let problem = "its files cannot be renamed: no space left".to_owned();
+    assert_eq!(told, (vec![W1], ReadProblem::Unread(problem)));
+    let elsewhere = encode(&header("worker.3", "1"), b"").into();
+    let refused = fixture.send(elsewhere).await;
+    assert!(matches!(refused, Err(RequestError::NotOnNode { .. })));
 }
 
 #[tokio::test]
@@ -217,12 +292,37 @@ async fn problems_of_a_carrier_are_passed_on_and_shortened() {
         problems: vec![SourceProblem {
             source: "worker.2".to_owned(),
             problem: "ä".repeat(2000),
+            is_unread: true,
         }],
         ..Header::default()
     };
     fixture.send(encode(&header, b"").into()).await.unwrap();
     let told = fixture.recorder.problems.lock().remove(0);
-    assert_eq!(told, (vec![W2], "ä".repeat(MAX_REASON)));
+    let shortened = ReadProblem::Unread("ä".repeat(MAX_REASON));
+    assert_eq!(told, (vec![W2], shortened));
+}
+
+#[tokio::test]
+async fn a_container_is_up_to_date_and_incomplete_in_one_step() {
+    let fixture = fixture(Recorder::default());
+    let problem = |source: &str| SourceProblem {
+        source: source.to_owned(),
+        problem: "too many files".to_owned(),
+        is_unread: false,
+    };
+    let header = Header {
+        up_to_date: vec!["worker.1".to_owned()],
+        problems: vec![problem("worker.1"), problem("worker.2")],
+        ..Header::default()
+    };
+    fixture.send(encode(&header, b"").into()).await.unwrap();
+    let incomplete = UpToDate {
+        source: W1,
+        incomplete: Some("too many files".to_owned()),
+    };
+    assert_eq!(*fixture.recorder.up_to_date.lock(), [[incomplete]]);
+    let told = ReadProblem::Incomplete("too many files".to_owned());
+    assert_eq!(*fixture.recorder.problems.lock(), [(vec![W2], told)]);
 }
 
 #[tokio::test]
