@@ -138,16 +138,24 @@ fn bytes_are_sent_as_they_are_appended_until_sigterm() {
 
 #[test]
 fn a_director_that_restarts_only_delays() {
-    let refusals = Mutex::new(vec![503, 403, 401, 409, 500]);
-    let (server, files, _headers) = director(move |_| {
-        let status = refusals.lock().unwrap().pop()?;
-        Some(Reply::Full(status, b"{}".to_vec()))
+    let refused_with = |first: u16| {
+        let refusals = Mutex::new(vec![first, 503]);
+        let (server, files, _headers) = director(move |_| {
+            let status = refusals.lock().unwrap().pop()?;
+            Some(Reply::Full(status, b"{}".to_vec()))
+        });
+        let tail = Tail::start(&server.url);
+        tail.append("a", b"bytes");
+        wait_until("received", || files.lock().unwrap().contains_key("a"));
+        assert_eq!(files.lock().unwrap()["a"], b"bytes");
+        tail.end().assert_done();
+    };
+    // At the same time: each of them waits.
+    std::thread::scope(|scope| {
+        for status in [403, 401, 409, 500] {
+            scope.spawn(move || refused_with(status));
+        }
     });
-    let tail = Tail::start(&server.url);
-    tail.append("a", b"bytes");
-    wait_until("received", || files.lock().unwrap().contains_key("a"));
-    assert_eq!(files.lock().unwrap()["a"], b"bytes");
-    tail.end().assert_done();
 }
 
 #[test]

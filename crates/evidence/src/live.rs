@@ -23,7 +23,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 
@@ -185,6 +185,15 @@ impl LiveFiles {
         File::open(self.path(known.number, known.received.generation))
     }
 
+    /// The time at which the last bytes of a file were stored, by the clock of this machine.
+    pub fn written(&self, file: &LiveFile) -> Option<Timestamp> {
+        let known = self.files.get(file)?;
+        let path = self.path(known.number, known.received.generation);
+        let written = fs::metadata(path).and_then(|data| data.modified()).ok()?;
+        let since = written.duration_since(UNIX_EPOCH).ok()?;
+        Some(Timestamp(u64::try_from(since.as_millis()).ok()?))
+    }
+
     /// Stores bytes of a file, if they follow those of before and the limits allow it.
     ///
     /// # Errors
@@ -202,8 +211,11 @@ impl LiveFiles {
         if !restarts && !follows {
             return Ok(Stored::ResumeAt(received));
         }
-        let refused = known.and_then(|known| known.refused.as_ref());
-        if let Some(reason) = refused.or_else(|| self.left_out.get(&file)) {
+        let refused = match known {
+            Some(known) => known.refused.as_ref(),
+            None => self.left_out.get(&file),
+        };
+        if let Some(reason) = refused {
             return Ok(Stored::Refused(reason.clone()));
         }
         if known.is_none() && safe_path(&file.path).is_none() {

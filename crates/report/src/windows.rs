@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 const MAX_COUNTS: usize = 5_000_000;
 /// Number of seconds in the future that are kept during a run.
 const MAX_AHEAD: usize = 3600;
+/// Seconds by which the end of a window may be earlier than before.
+const STEP_BACK: u64 = 30;
 const SECOND: u64 = 1_000_000;
 
 /// A metric of a window. Times are in milliseconds.
@@ -261,7 +263,8 @@ impl Watches {
 
     /// Drops seconds that no window needs that ends with the second `end` or later.
     pub fn forget(&mut self, end: u64) {
-        let before = end.saturating_sub(self.longest() as u64);
+        // The end may step back, when it turns out that a clock was ahead.
+        let before = end.saturating_sub(self.longest() as u64 + STEP_BACK);
         for watch in &mut self.watches {
             let kept = watch.seconds.split_off(&before);
             let dropped = std::mem::replace(&mut watch.seconds, kept);

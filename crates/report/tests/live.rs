@@ -491,7 +491,7 @@ fn the_throughput_of_a_tool_that_hangs_becomes_zero() {
             Vec::new()
         }
     };
-    for (block, zero_at) in [(1, 30 + 20 + 5), (10, 30 + 20 + 25)] {
+    for (block, zero_at) in [(1, 30 + 20 + 23), (10, 30 + 20 + 25)] {
         let values = values(throughput(20), 90, block, until_30, good);
         let zero = values.iter().position(|value| *value == Some(0.0)).unwrap();
         assert!(

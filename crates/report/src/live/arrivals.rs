@@ -54,6 +54,11 @@ impl Arrivals {
         }
     }
 
+    /// The rows so far arrived before an earlier process ended, the last of them at this time.
+    pub fn restore(&mut self, at: u64, rows: u64) {
+        (self.last, self.rows) = (Some(at), rows);
+    }
+
     /// Time since the last arrival.
     pub fn silence(&self, at: u64) -> u64 {
         self.last.map_or(0, |last| at.saturating_sub(last))

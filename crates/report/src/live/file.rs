@@ -20,6 +20,9 @@ const MIN_INTERVAL: u64 = 3 * SECOND;
 /// Points over time that end this long before the newest sample are compacted.
 const ACTIVE_POINTS: u64 = 30 * SECOND;
 
+/// Minimum time between the blocks that a tool writes, as far as its silence is concerned: a tool that fills a buffer takes
+/// longer for it when its requests become fewer.
+const MIN_BLOCK_INTERVAL: u64 = 10 * SECOND;
 /// Time after which labels without samples are compacted.
 const IDLE: u64 = 10 * SECOND;
 const TOO_LARGE: &str =
@@ -31,6 +34,10 @@ pub struct LiveFile {
     stage: Stage,
     /// True if its container is lost.
     is_lost: bool,
+    /// True if another file has the path that it had before.
+    is_rotated: bool,
+    /// The path that it had before it was renamed.
+    former: Option<String>,
     /// Number of times that the file was truncated or replaced.
     pub restarts: u64,
     progress: Progress,
@@ -66,6 +73,8 @@ impl LiveFile {
         Self {
             stage: Stage::Reading(Box::new(ResultFile::followed(path, worker, windows))),
             is_lost: false,
+            is_rotated: false,
+            former: None,
             restarts: 0,
             progress: Progress::default(),
         }
@@ -109,6 +118,22 @@ impl LiveFile {
 
     pub fn lose(&mut self) {
         self.is_lost = true;
+    }
+
+    /// An earlier process has received the bytes so far, the last of them at this time in microseconds since 1970.
+    pub fn restore(&mut self, at: u64) {
+        let (rows, _) = self.last_row();
+        self.progress.arrivals.restore(at, rows);
+    }
+
+    /// The file was renamed.
+    pub fn rename(&mut self, former: &str) {
+        self.former = Some(former.to_owned());
+    }
+
+    /// A new file has this path. If it is the one that this file had before, nothing more is written to this file.
+    pub fn note_new(&mut self, path: &str) {
+        self.is_rotated |= self.former.as_deref() == Some(path);
     }
 
     pub fn state(&self) -> SourceState {
@@ -290,11 +315,14 @@ impl LiveFile {
         };
         let arrivals = &self.progress.arrivals;
         let silence = arrivals.silence(at);
-        let until = match self.is_over() {
+        let until = match self.is_over() || self.is_rotated {
             true if arrivals.are_several() => newest.saturating_add(silence),
             true => at,
             false => {
-                let at_least = self.history().map_or(0, |_| MIN_INTERVAL);
+                let at_least = match self.history() {
+                    Some(_) => MIN_INTERVAL,
+                    None => MIN_BLOCK_INTERVAL,
+                };
                 let unusual = silence.saturating_sub(arrivals.usual_silence(at_least));
                 match unusual {
                     0 => 0,

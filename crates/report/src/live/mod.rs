@@ -73,6 +73,8 @@ pub struct Live {
     refused: BTreeSet<String>,
     points: Points,
     overlaps: Overlaps,
+    /// The time of the latest observation, in microseconds since 1970.
+    at: u64,
     /// Estimates of the memory of files in bytes.
     memory: HashMap<String, usize>,
     /// Maximum of all estimates; [`MAX_MEMORY`], or less in tests.
@@ -111,7 +113,11 @@ impl Live {
     pub fn renamed(&mut self, paths: &[(String, Option<String>)]) {
         let moved = paths.iter();
         let moved: Vec<_> = moved
-            .filter_map(|(from, to)| Some((to.clone(), self.files.remove(from)?)))
+            .filter_map(|(from, to)| {
+                let mut file = self.files.remove(from)?;
+                file.rename(from);
+                Some((to.clone(), file))
+            })
             .collect();
         for to in paths.iter().filter_map(|(_, to)| to.as_ref()) {
             self.files.remove(to);
@@ -120,6 +126,17 @@ impl Live {
         self.files
             .extend(moved.filter_map(|(to, file)| Some((to?, file))));
         self.points.changed(0);
+        let files = self.files.iter();
+        let estimates = files.map(|(path, file)| (path.clone(), file.memory_estimate()));
+        self.memory = estimates.collect();
+        self.drop_largest();
+    }
+
+    /// The bytes of a file so far were received by an earlier process, the last of them at `at`, in milliseconds since 1970.
+    pub fn restored(&mut self, path: &str, at: u64) {
+        if let Some(file) = self.files.get_mut(path) {
+            file.restore(at.saturating_mul(MILLI));
+        }
     }
 
     /// The container of a file is lost: no more bytes are expected.
@@ -209,6 +226,9 @@ impl Live {
     }
 
     fn observe_at(&mut self, at: u64) {
+        // A file that was not read for a while is behind the others.
+        self.at = self.at.max(at);
+        let at = self.at;
         self.overlaps.observe(at);
         for file in self.files.values_mut() {
             file.observe(at);
@@ -226,6 +246,10 @@ impl Live {
             Some(before) => *before = measured,
             None => drop(self.memory.insert(path.to_owned(), measured)),
         }
+        self.drop_largest();
+    }
+
+    fn drop_largest(&mut self) {
         let most = self.most_memory.unwrap_or(MAX_MEMORY);
         while self.memory.values().sum::<usize>() > most {
             // Estimates of other files may be old.
@@ -260,6 +284,7 @@ impl Live {
                 }
                 return None;
             }
+            self.files.values_mut().for_each(|file| file.note_new(path));
             self.files.insert(path.to_owned(), self.new_file(path));
         }
         self.files.get_mut(path)
@@ -283,6 +308,18 @@ mod tests {
     fn dropped(live: &Live) -> Vec<&str> {
         let dropped = live.files.iter().filter(|(_, file)| file.is_too_large());
         dropped.map(|(path, _)| path.as_str()).collect()
+    }
+
+    #[test]
+    fn renamed_files_count_for_the_memory_of_all_files() {
+        let mut live = limited(64);
+        live.feed("worker.1/r.csv", b"timestamp,elapsed,label,success\n");
+        let to = Some("worker.1/r.csv.1".to_owned());
+        live.renamed(&[("worker.1/r.csv".to_owned(), to)]);
+        live.feed("worker.1/r.csv", b"timestamp,elapsed,label,success\n");
+        let measured: Vec<_> = live.memory.keys().cloned().collect();
+        assert_eq!(measured.len(), 2, "{measured:?}");
+        assert!(live.memory.keys().all(|path| live.files.contains_key(path)));
     }
 
     #[test]

@@ -220,10 +220,10 @@ impl LiveResults {
 
     async fn restore(self: &Arc<Self>) {
         let work = Arc::clone(&self.work).lock_owned().await;
-        let this = Arc::clone(self);
+        let (this, now) = (Arc::clone(self), self.clock.now());
         let restored = spawn_blocking(move || {
             let mut work = work;
-            work.restore(&this.closed);
+            work.restore(now, &this.closed);
         });
         if let Err(error) = restored.await {
             tracing::error!(%error, "reading the received result files failed; this is a bug");
@@ -353,9 +353,9 @@ impl ResultsSink for LiveResults {
         if self.closed.load(Ordering::Acquire) || !self.progress.lock().expects(appended.source) {
             return Ok(Append::Ignored);
         }
-        let closed = Arc::clone(&self.closed);
+        let (closed, now) = (Arc::clone(&self.closed), self.clock.now());
         let done = spawn_blocking(move || {
-            work.restore(&closed);
+            work.restore(now, &closed);
             work.append(appended)
         });
         done.await
@@ -367,9 +367,9 @@ impl ResultsSink for LiveResults {
         if self.closed.load(Ordering::Acquire) || !self.progress.lock().expects(renames.source) {
             return Ok(());
         }
-        let closed = Arc::clone(&self.closed);
+        let (closed, now) = (Arc::clone(&self.closed), self.clock.now());
         let done = spawn_blocking(move || {
-            work.restore(&closed);
+            work.restore(now, &closed);
             work.rename(&renames, &closed)
         });
         done.await
@@ -540,12 +540,18 @@ impl Work {
     }
 
     /// Decodes the files of an earlier process, unless this was done.
-    fn restore(&mut self, closed: &AtomicBool) {
+    fn restore(&mut self, now: Timestamp, closed: &AtomicBool) {
         if std::mem::replace(&mut self.is_restored, true) {
             return;
         }
         let files: Vec<LiveFile> = self.result_files().cloned().collect();
         self.decode_stored(&files, closed);
+        for file in &files {
+            // Its silence began when its last bytes were written, not with the restart.
+            let written = self.files.written(file).map_or(now, |at| at.min(now));
+            let name = name(file);
+            decode(&mut self.figures, |live| live.restored(&name, written.0));
+        }
     }
 
     /// Decodes the stored bytes of files, until the end of the results.

@@ -74,8 +74,9 @@ async fn notes_on_received(run: &Run) -> Vec<String> {
     match run.live.results() {
         Some(results) => notes.extend(results.unevaluated()),
         None if run.spec.stop_when.is_empty() || run.state.started_at.is_none() => {}
+        None if run.state.stopped_when.is_some() => {}
         None => notes.push(not_evaluated_until_the_end(
-            "the result files were not read while the test ran",
+            "the result files were not read while the test ran, or the Director was restarted after its end",
         )),
     }
     notes

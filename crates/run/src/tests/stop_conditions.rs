@@ -131,7 +131,7 @@ fn a_test_that_hangs_is_stopped() {
         assert_eq!(state.outcome, Some(Outcome::Stopped));
         assert_eq!(judgement(&state).0, Verdict::Fail, "{:?}", state.judgement);
         let lasted = state.finished_at.unwrap().since(state.started_at.unwrap());
-        assert!(lasted < Duration::from_secs(30), "{lasted:?}");
+        assert!(lasted < Duration::from_secs(45), "{lasted:?}");
     });
 }
 
