@@ -1,7 +1,7 @@
 //! Sending the bytes that containers append to their result files to the Director.
 //!
 //! The volumes with the results are mounted below one directory, read-only. Containers control their content, and may change it
-//! at any time: [`scan`] never leaves a volume, and all numbers are bounded. Every body waits for its answer, so that nothing
+//! at any time: `scan` never leaves a volume, and all numbers are bounded. Every body waits for its answer, so that nothing
 //! accumulates in memory: a Director that is slow, or down, delays the next read.
 
 mod scan;

@@ -1,7 +1,7 @@
 //! The live console: the figures of a running test, as a block of lines for a terminal or as one line.
 //!
 //! - [`lines`] and [`plain`]: the content, without any effect;
-//! - [`text`]: lines measured in columns; [`numbers`]; [`table`]: tables of figures; [`layout`]: what fits on a terminal;
+//! - [`text`]: lines measured in columns; [`numbers`]; [`table`](mod@table): tables of figures; [`layout`]: what fits on a terminal;
 //! - [`block`]: drawing in place.
 
 use super::step::description;

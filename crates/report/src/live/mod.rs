@@ -9,7 +9,7 @@
 //! - A file that is [renamed](Live::renamed) keeps its samples, so that the parts of a rotated file add up.
 //! - The samples of a [lost](Live::lost) file are kept.
 //! - Formats that tools write at the end of a test, or rewrite during it, are not live
-//!   ([`SourceState::AtTheEnd`](atq_api_spec::live::SourceState::AtTheEnd)): summaries, JSON documents.
+//!   ([`SourceState::AtTheEnd`]): summaries, JSON documents.
 //! - A file that is not a result file is listed with the reason, and the rest of it is not examined.
 //!
 //! The latest seconds of a file are those before its newest samples, because tools write in blocks, and clocks of
