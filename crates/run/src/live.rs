@@ -9,6 +9,7 @@
 //! The figures of the report replace those of a snapshot.
 
 pub(crate) mod following;
+mod progress;
 mod results;
 mod snapshot;
 
