@@ -251,8 +251,8 @@ version_of() { awk -v name="$1" '$1 == name { print $2 }' "$ROOT/images/versions
 source_of() { awk -v name="$1" '$1 == name { print $3 }' "$ROOT/images/versions"; }
 
 require_image() {
-  [ -n "$(version_of "$1")" ] || die "unknown image \`$1\`" \
-    "images/versions has: $(awk '!/^#/ { printf "%s%s", sep, $1; sep = ", " }' "$ROOT/images/versions")"
+  { [ -n "$(version_of "$1")" ] && [ -e "$ROOT/images/$1/Dockerfile" ]; } || die "unknown image \`$1\`" \
+    "images/versions has: $(awk '$1 !~ /[#.]/ { printf "%s%s", sep, $1; sep = ", " }' "$ROOT/images/versions")"
 }
 
 # The program that downloads the packages of a source. Needed once, because fetch.sh keeps what it has fetched.

@@ -11,7 +11,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[1]}")"
 
 name=${PWD##*/}
-version=$(awk -v name="$name" '$1 == name { print $2 }' ../versions)
+version_of() { awk -v name="$1" '$1 == name { print $2 }' ../versions; }
+version=$(version_of "$name")
 jars=build/jars
 
 fail() {
@@ -27,7 +28,7 @@ need() {
 }
 
 # Identifies what is fetched, and how.
-stamp() { cat "${lists[@]}" fetch.sh ../fetch.lib.sh <(echo "$version") | sha256sum; }
+stamp() { cat "${lists[@]}" fetch.sh ../fetch.lib.sh <(grep "^$name[. ]" ../versions) | sha256sum; }
 is_done() { [ -f build/stamp ] && [ "$(cat build/stamp)" = "$(stamp)" ]; }
 
 fetch() {
@@ -48,12 +49,15 @@ fetch() {
   esac
 }
 
-# ---------------------------------------------------------------- Maven: pom.xml, whose property `tool.version` is set here, and jars.sha256
+# ---------------------------------------------------------------- Maven: pom.xml and jars.sha256
 
+# Sets the properties `tool.version`, and `<part>.version` for each part of the image.
 copy_jars() {
   need mvn maven
-  mvn --batch-mode --quiet -f pom.xml dependency:copy-dependencies \
-    -DincludeScope=runtime -Dtool.version="$version" -DoutputDirectory="$PWD/$jars"
+  local properties
+  mapfile -t properties < <(awk -v part="^$name[.]" '$1 ~ part { sub(part, "", $1); print "-D" $1 ".version=" $2 }' ../versions)
+  mvn --batch-mode --quiet -f pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+    -Dtool.version="$version" "${properties[@]}" -DoutputDirectory="$PWD/$jars"
 }
 
 pin_jars() {
