@@ -154,8 +154,9 @@ pub struct Definition {
     /// string.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
-    /// Set an environment variable of master and workers.
-    #[arg(long = "env", short = 'e', value_name = "NAME=VALUE")]
+    /// Set an environment variable of master and workers. `NAME` alone takes the value of this shell's variable, so that a
+    /// secret is in no file and no argument.
+    #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
     /// Override the task's name.
     #[arg(long, value_name = "NAME")]
@@ -243,12 +244,20 @@ pub struct Wait {
 /// Examples that `atq init` writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Example {
+    /// Artillery, HTTP, with a part of the test data for each worker.
+    Artillery,
+    /// Gatling, HTTP, with a part of the test data for each worker.
+    Gatling,
     /// Apache JMeter, distributed.
     Jmeter,
     /// Locust, HTTP.
     Locust,
     /// Shell scripts as master and worker.
     Plain,
+    /// Vegeta, HTTP at a constant rate.
+    Vegeta,
+    /// wrk, HTTP at the highest rate.
+    Wrk,
 }
 
 /// `atq init`.

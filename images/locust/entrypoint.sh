@@ -27,8 +27,8 @@ case "${MODE:-${ATQ_ROLE:-}}" in
     mkdir -p /atq/results
     # Failed requests do not affect the exit code, because criteria cover them; other failures of Locust still exit with 1.
     set -- --master --headless --only-summary --expect-workers $((count * processes)) --expect-workers-max-wait 60 \
-      --csv /atq/results/locust --json-file /atq/results/locust --html /atq/results/locust.html --stop-timeout 5 --exit-code-on-error 0 "$@"
+      --csv /atq/results/locust --html /atq/results/locust.html --stop-timeout 5 --exit-code-on-error 0 "$@"
     ;;
   *) fail "MODE is \`${MODE:-}\`; expected \`master\` or \`worker\`" 64 ;;
 esac
-exec python3 -m locust "$@"
+exec python3 /opt/atq_locust.py "$@"

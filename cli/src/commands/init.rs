@@ -31,19 +31,32 @@ macro_rules! files {
     };
 }
 
+const ARTILLERY: &[File] =
+    files!("artillery": "README.md", "task.json", "bundle/test.yml", "bundle/users.csv");
+const GATLING: &[File] = files!(
+    "gatling": "README.md", "task.json", "bundle/ExampleSimulation.java", "bundle/users.csv"
+);
 const JMETER: &[File] = files!("jmeter": "README.md", "task.json", "bundle/plan.jmx");
-const LOCUST: &[File] = files!("locust": "README.md", "task.json", "bundle/locustfile.py");
+const LOCUST: &[File] =
+    files!("locust": "README.md", "task.json", "bundle/locustfile.py", "bundle/shape.py");
 const PLAIN: &[File] = files!(
     "plain": "README.md", "task.json", "bundle/master.sh", "bundle/worker.sh", "bundle/answer.sh"
 );
+const VEGETA: &[File] =
+    files!("vegeta": "README.md", "task.json", "bundle/worker.sh", "bundle/targets.txt");
+const WRK: &[File] = files!("wrk": "README.md", "task.json", "bundle/request.lua");
 
 impl Example {
     /// The name on the command line, which is also that of the directory, and the files.
     const fn contents(self) -> (&'static str, &'static [File]) {
         match self {
+            Self::Artillery => ("artillery", ARTILLERY),
+            Self::Gatling => ("gatling", GATLING),
             Self::Jmeter => ("jmeter", JMETER),
             Self::Locust => ("locust", LOCUST),
             Self::Plain => ("plain", PLAIN),
+            Self::Vegeta => ("vegeta", VEGETA),
+            Self::Wrk => ("wrk", WRK),
         }
     }
 

@@ -13,6 +13,10 @@ pub(super) const ROLES: [&str; 2] = ["master", "worker"];
 const EXAMPLE: &str = "expected `FIELD=VALUE`, for example `--set worker.replicas=5` or \
                        `--set worker.environment[0]=MODE=node`";
 
+/// Hint with the syntax of `--env`.
+const VARIABLES: &str =
+    "expected `--env NAME=VALUE`, or `--env NAME` with an exported variable of this shell";
+
 /// Applies the changes: `--set` first, in the order of the command line.
 pub(super) fn apply(
     args: &Definition,
@@ -22,17 +26,14 @@ pub(super) fn apply(
     for change in &args.set {
         set(change, payload, places)?;
     }
-    for (index, variable) in args.env.iter().enumerate() {
-        let Some((name, _)) = variable
-            .split_once('=')
-            .filter(|(name, _)| !name.is_empty())
-        else {
-            // The value is not shown, since it may be a password.
+    for (index, option) in args.env.iter().enumerate() {
+        let Some((name, value)) = variable(option, |name| std::env::var(name).ok()) else {
+            // The option is not shown, since it may be a password.
             let why = format!("`--env` number {} is not a variable", index + 1);
-            return Err(CliError::usage(why, "expected `--env NAME=VALUE`"));
+            return Err(CliError::usage(why, VARIABLES));
         };
         for role in ROLES {
-            set_variable(role, name, variable, payload, places);
+            set_variable(role, name, &format!("{name}={value}"), payload, places);
         }
     }
     let Value::Object(fields) = payload else {
@@ -46,6 +47,18 @@ pub(super) fn apply(
         append(fields, "criteria", "", criterion, "--criterion", places);
     }
     Ok(())
+}
+
+/// Name and value of an `--env`. Without `=`, the value is that of `exported`, so that no argument contains a secret.
+pub(super) fn variable(
+    option: &str,
+    exported: impl Fn(&str) -> Option<String>,
+) -> Option<(&str, String)> {
+    match option.split_once('=') {
+        Some(("", _)) => None,
+        Some((name, value)) => Some((name, value.to_owned())),
+        None => Some((option, exported(option)?)),
+    }
 }
 
 /// A step of a path.

@@ -290,6 +290,33 @@ fn faults_of_the_command_line_name_the_option_without_its_value() {
 }
 
 #[test]
+fn a_variable_without_a_value_takes_that_of_the_shell() {
+    let shell = |name: &str| match name {
+        "TOKEN" => Some("a=b".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    };
+    let read = |option| change::variable(option, shell);
+    assert_eq!(read("TOKEN"), Some(("TOKEN", "a=b".to_owned())));
+    assert_eq!(read("EMPTY"), Some(("EMPTY", String::new())));
+    assert_eq!(read("TOKEN=own"), Some(("TOKEN", "own".to_owned())));
+    assert_eq!(read("TOKEN="), Some(("TOKEN", String::new())));
+    for wrong in ["OTHER", "", "=", "=TOKEN", "TOKEN "] {
+        assert_eq!(read(wrong), None, "`{wrong}`");
+    }
+
+    let (_dir, mut args) = args("load.yaml", SMALL);
+    // Cargo sets it for tests.
+    args.env = vec!["CARGO_PKG_NAME".into()];
+    let loaded = load(&args, false).unwrap();
+    for role in ["master", "worker"] {
+        let environment = loaded.payload[role]["environment"].as_array().unwrap();
+        let expected = "CARGO_PKG_NAME=atq-cli".into();
+        assert!(environment.contains(&expected), "{role}: {environment:?}");
+    }
+}
+
+#[test]
 fn a_bundle_may_be_added_later() {
     let (_dir, mut args) = args("load.yaml", SMALL);
     args.set = vec![r#"worker.split=[{"path": "a.csv", "header": true}]"#.into()];
