@@ -1,6 +1,7 @@
 //! Default hints for failures, derived from the code and from Docker's own text in the message. Used when the step
 //! has no better hint.
 
+use crate::refused_setting::RefusedSetting;
 use atq_task::event::FailureCode;
 use atq_task::exit_code::{self, bytes};
 use atq_task::spec::TaskSpec;
@@ -67,6 +68,9 @@ pub(crate) fn hint_for(code: FailureCode, message: &str, spec: &TaskSpec) -> Str
     };
     let hint = match code {
         FailureCode::WorkerFailed | FailureCode::MasterFailed => {
+            if let Some(refused) = RefusedSetting::find(message) {
+                return refused.hint(spec);
+            }
             let hint = found(&CONTAINERS).unwrap_or("workers must run until the test ends");
             return format!("{hint}{}", limit_and_log(code, message, spec));
         }

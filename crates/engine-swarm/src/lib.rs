@@ -35,6 +35,7 @@ mod observed_calls;
 mod owned;
 pub mod plan;
 mod port;
+mod refused_setting;
 pub mod registry;
 mod registry_problem;
 mod removal;

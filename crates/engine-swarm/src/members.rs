@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::error::SwarmError;
 use crate::plan::attempt_of;
 use crate::port::{Service, SwarmTask, TaskState, role_of};
+use crate::refused_setting::RefusedSetting;
 use atq_engine::{Facts, Member, Phase, Role, Source};
 use atq_task::exit_code;
 use std::collections::HashSet;
@@ -158,7 +159,10 @@ pub(crate) fn reason(task: &SwarmTask) -> String {
             let meaning = exit_code::meaning(code).unwrap_or_default();
             format!("{state}: {error}: {meaning}")
         }
-        (Some(error), _) => format!("{state}: {error}"),
+        (Some(error), _) => match RefusedSetting::find(error) {
+            Some(refused) => format!("{state}: {refused} ({error})"),
+            None => format!("{state}: {error}"),
+        },
         (None, Some(code)) => format!("{state}: exit code {code}"),
         (None, None) if task.state == TaskState::Running && is_gone(task) => {
             "its node was lost or drained".to_owned()

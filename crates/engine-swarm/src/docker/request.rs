@@ -4,12 +4,12 @@
 use crate::plan::{
     self, Endpoint, Labels, MountSource, NetworkJoin, NetworkPlan, Scale, ServicePlan,
 };
-use atq_task::spec::Resources;
+use atq_task::spec::{Resources, ServiceSpec as Defined, parameters};
 use bollard::models::{
     EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
     EndpointSpec, EndpointSpecModeEnum, Ipam, IpamConfig, Limit, Mount, MountType,
-    MountVolumeOptions, NetworkAttachmentConfig, NetworkCreateRequest, ResourceObject, ServiceSpec,
-    ServiceSpecMode, ServiceSpecModeReplicated, ServiceSpecUpdateConfig,
+    MountVolumeOptions, NetworkAttachmentConfig, NetworkCreateRequest, ResourceObject,
+    ResourcesUlimits, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated, ServiceSpecUpdateConfig,
     ServiceSpecUpdateConfigOrderEnum, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
     TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
 };
@@ -127,12 +127,29 @@ fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {
         env: Some(plan.environment.clone()),
         mounts: Some(plan.mounts.iter().map(mount).collect()),
         user: defined.and_then(|service| service.user.clone()),
+        ulimits: defined.and_then(ulimits),
+        sysctls: defined.and_then(sysctls),
         tty: Some(plan.tty),
         // Without an init process, most programs ignore SIGTERM, and every stop takes the whole grace period.
         init: Some(true),
         stop_grace_period: Some(nanoseconds(plan.stop_grace)),
         ..Default::default()
     }
+}
+
+fn ulimits(service: &Defined) -> Option<Vec<ResourcesUlimits>> {
+    let number = |limit: u64| i64::try_from(limit).ok();
+    let limits = service.ulimits.iter().map(|(name, limit)| ResourcesUlimits {
+        name: Some(name.as_str().to_owned()),
+        soft: number(limit.soft()),
+        hard: number(limit.hard()),
+    });
+    (!service.ulimits.is_empty()).then(|| limits.collect())
+}
+
+fn sysctls(service: &Defined) -> Option<HashMap<String, String>> {
+    let parameters = parameters(&service.sysctls);
+    (!parameters.is_empty()).then(|| parameters.into_iter().collect())
 }
 
 fn endpoint(plan: &ServicePlan) -> EndpointSpec {
