@@ -11,23 +11,14 @@ use std::time::Duration;
 /// Timeout of a request for a definition with `networks`, `ulimits` or `sysctls` (ARCHITECTURE.md, Walk-throughs).
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The first versions of Docker's API with these options of a service. An earlier Engine ignores them.
-const ULIMITS_SINCE: ApiVersion = ApiVersion {
-    major: 1,
-    minor: 41,
-};
-const SYSCTLS_SINCE: ApiVersion = ApiVersion {
-    major: 1,
-    minor: 40,
-};
-
 /// Finds networks that the services cannot join, and options that the Engine does not have.
 pub(crate) async fn check(core: &Core, spec: &TaskSpec) -> Result<Vec<Fault>, SwarmError> {
     let mut faults = Vec::new();
     if services(spec).any(|(_, service)| !service.networks.is_empty()) {
         let networks = in_time("the list of networks", core.swarm.networks()).await?;
-        faults
-            .extend(services(spec).flat_map(|(role, one)| unusable(role, &one.networks, &networks)));
+        faults.extend(
+            services(spec).flat_map(|(role, one)| unusable(role, &one.networks, &networks)),
+        );
     }
     if services(spec).any(|(_, service)| options(service).any(|option| option.is_used)) {
         let version = in_time("its version", core.swarm.api_version()).await?;
@@ -53,9 +44,10 @@ async fn in_time<T>(
     })
 }
 
-/// An option of a service that not every Engine has.
+/// An option of a service that an earlier Engine ignores.
 struct NewOption {
     field: &'static str,
+    /// The first version of Docker's API with it.
     since: ApiVersion,
     /// The first version of the Engine.
     engine: &'static str,
@@ -65,13 +57,19 @@ struct NewOption {
 fn options(service: &ServiceSpec) -> impl Iterator<Item = NewOption> + use<> {
     let ulimits = NewOption {
         field: "ulimits",
-        since: ULIMITS_SINCE,
+        since: ApiVersion {
+            major: 1,
+            minor: 41,
+        },
         engine: "20.10",
         is_used: !service.ulimits.is_empty(),
     };
     let sysctls = NewOption {
         field: "sysctls",
-        since: SYSCTLS_SINCE,
+        since: ApiVersion {
+            major: 1,
+            minor: 40,
+        },
         engine: "19.03",
         is_used: service.sysctls != Sysctls::default(),
     };

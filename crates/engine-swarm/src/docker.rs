@@ -27,7 +27,8 @@ use self::response::TaskResponse;
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::port::{
-    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask, with_tag,
+    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm,
+    SwarmTask, with_tag,
 };
 use crate::registry::Credentials;
 use async_trait::async_trait;

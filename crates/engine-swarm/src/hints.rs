@@ -162,6 +162,31 @@ mod tests {
     }
 
     #[test]
+    fn the_hint_for_a_refused_limit_names_the_requested_one() {
+        let spec = atq_definition::examples::spec(&[
+            ("/worker/ulimits", json!({"nofile": 65536})),
+            (
+                "/master/ulimits",
+                json!({"nofile": {"soft": 1024, "hard": 70000}, "core": 0}),
+            ),
+        ]);
+        let refused = "replica 1: failed: starting container failed: OCI runtime create failed: error setting rlimit type 7: \
+                       operation not permitted: unknown";
+        let hint = hint_for(FailureCode::WorkerFailed, refused, &spec);
+        assert!(
+            hint.starts_with("the definition requests 70000 and 65536; "),
+            "{hint}"
+        );
+        assert!(hint.contains("`LimitNOFILE`"), "{hint}");
+        let refused = "failed: OCI runtime create failed: write /proc/sys/net/ipv4/tcp_tw_reuse: invalid argument";
+        let hint = hint_for(FailureCode::MasterFailed, refused, &spec);
+        assert!(
+            hint.starts_with("the kernel of the node lacks this setting"),
+            "{hint}"
+        );
+    }
+
+    #[test]
     fn a_limit_that_may_have_killed_a_worker_is_named() {
         let killed = "replica 1: failed: task: non-zero exit (137)";
         let hint = hint_for(FailureCode::WorkerFailed, killed, &spec(Some(16 << 20)));

@@ -62,7 +62,7 @@ pub use node_url::AdvertisedUrl;
 pub use observed_calls::ObservedCalls;
 
 pub use port::{
-    Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service,
-    Swarm, SwarmTask, TaskState, role_of,
+    ApiVersion, Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, NodeTraits,
+    Object, Service, Swarm, SwarmTask, TaskState, role_of,
 };
 pub use shared_lists::SharedLists;

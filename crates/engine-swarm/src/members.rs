@@ -212,3 +212,39 @@ pub(crate) async fn tasks_of_run(
         Err(error) => Err(run.engine_failed(&error.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(error: &str) -> String {
+        reason(&SwarmTask {
+            id: "t1".to_owned(),
+            service_id: "s1".to_owned(),
+            labels: Default::default(),
+            slot: 1,
+            node_id: None,
+            state: TaskState::Failed,
+            desired: TaskState::Running,
+            since: None,
+            error: Some(error.to_owned()),
+            exit_code: Some(128),
+            container_id: None,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_refused_limit_is_named_before_dockers_own_text() {
+        let of_docker = "starting container failed: error setting rlimit type 7: operation not permitted: unknown";
+        assert_eq!(
+            failed(of_docker),
+            format!("failed: the node does not grant `ulimits.nofile` ({of_docker})")
+        );
+        assert_eq!(
+            failed("task: non-zero exit (1)"),
+            "failed: task: non-zero exit (1)"
+        );
+    }
+}

@@ -3,7 +3,8 @@
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::port::{
-    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask,
+    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm,
+    SwarmTask,
 };
 use async_trait::async_trait;
 use atq_engine::observer::{CANCELLED, OK};

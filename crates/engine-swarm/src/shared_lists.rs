@@ -7,7 +7,8 @@
 use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
 use crate::port::{
-    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask,
+    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm,
+    SwarmTask,
 };
 use async_trait::async_trait;
 use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};

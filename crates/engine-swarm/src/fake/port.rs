@@ -6,8 +6,8 @@ use super::task_lifecycle::FakeTask;
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use crate::port::{
-    ApiVersion, Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm,
-    SwarmTask, TaskState,
+    ApiVersion, Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, Object, Service,
+    Swarm, SwarmTask, TaskState,
 };
 use crate::registry_problem::RegistryProblem;
 use async_trait::async_trait;
