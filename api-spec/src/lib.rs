@@ -1,7 +1,7 @@
 //! Wire types of the Director's HTTP API: the content of requests and responses, without logic.
 //!
 //! - [`task`]: [`TaskPayload`](task::TaskPayload) is a definition, [`Task`](task::Task) a task as responses show it;
-//! - [`service`]: the objects of a service in a definition;
+//! - [`service`], [`kernel`]: the objects of a service in a definition;
 //! - [`bundle`], [`report`], [`live`], [`manifest`], [`swarm`], [`health`]: responses; [`token`]: tokens of clients;
 //!   [`error`]: the body of every error.
 //!
@@ -14,6 +14,7 @@
 pub mod bundle;
 pub mod error;
 pub mod health;
+pub mod kernel;
 pub mod live;
 pub mod manifest;
 pub mod report;

@@ -1,5 +1,6 @@
 //! Tasks: definitions and their state.
 
+use crate::kernel::{Sysctls, Ulimits};
 use crate::report::{Judgement, Verdict};
 use crate::service::{Placement, Resources, SplitFile, WorkerReadiness};
 use serde::{Deserialize, Serialize};
@@ -168,6 +169,14 @@ pub struct ServicePayload {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 3600, example = 30)]
     pub stop_grace_period: Option<u64>,
+    /// Limits of the processes of each container, for example the number of open files and connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!({"nofile": 65536}))]
+    pub ulimits: Option<Ulimits>,
+    /// Settings of the kernel for the network of each container, for example the ports of outgoing connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!({"net.ipv4.ip_local_port_range": "1024 65535"}))]
+    pub sysctls: Option<Sysctls>,
     /// Worker only: readiness check of each container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<WorkerReadiness>,
@@ -423,6 +432,12 @@ pub struct TaskService {
     /// User of the containers, as defined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Limits of the processes of each container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ulimits: Option<Ulimits>,
+    /// Settings of the kernel for the network of each container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sysctls: Option<Sysctls>,
 }
 
 /// Steps of a task, in their order.

@@ -107,7 +107,10 @@ fn put(
     Ok(at)
 }
 
-/// Parses a path as in faults. Below `labels`, the rest is the name of a label, including dots.
+/// Fields of a service whose own fields have dots in their names.
+const DOTTED: [&str; 2] = ["labels", "sysctls"];
+
+/// Parses a path as in faults. Below `labels` and `sysctls`, the rest is one name, including dots.
 fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
     let mut steps = Vec::new();
     let mut rest = path;
@@ -115,7 +118,7 @@ fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
         if rest.is_empty() {
             return Err("a name is missing at the end".to_owned());
         }
-        if matches!(steps[..], [Step::Field(_), Step::Field("labels")]) {
+        if matches!(steps[..], [Step::Field(_), Step::Field(name)] if DOTTED.contains(&name)) {
             steps.push(Step::Field(rest));
             return Ok(steps);
         }
@@ -331,6 +334,16 @@ mod tests {
                 json!({}),
                 "worker.labels.com.example.team=x",
                 json!({"worker": {"labels": {"com.example.team": "x"}}}),
+            ),
+            (
+                json!({}),
+                "worker.sysctls.net.ipv4.tcp_tw_reuse=1",
+                json!({"worker": {"sysctls": {"net.ipv4.tcp_tw_reuse": 1}}}),
+            ),
+            (
+                json!({"master": {"ulimits": {"nofile": 1024}}}),
+                "master.ulimits.nofile=65536",
+                json!({"master": {"ulimits": {"nofile": 65536}}}),
             ),
         ];
         for (before, change, after) in table {

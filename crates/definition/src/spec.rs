@@ -12,10 +12,13 @@ mod readiness;
 mod resources;
 mod service;
 mod split;
+mod sysctls;
 mod task;
+mod ulimits;
 mod wait;
 
 pub use crate::wording::{most_similar, nearest, shorten};
+pub use atq_api_spec::kernel::Sysctls;
 pub use atq_api_spec::service::SplitFile;
 pub use atq_api_spec::task::{Delivery, OnWorkerLoss};
 pub use declared::names_of;
@@ -24,7 +27,9 @@ pub use readiness::{ReadinessProbe, ReadinessSpec};
 pub use resources::{Amounts, Resources};
 pub use service::{EnvVar, ServiceSpec, max_stop_grace};
 use std::time::Duration;
+pub use sysctls::parameters;
 pub use task::{TaskName, TaskSpec};
+pub use ulimits::{Ulimit, UlimitName, Ulimits};
 pub use wait::WaitSpec;
 
 /// The variable that carries the workers' addresses to the master (thesis, section 5.3.1).

@@ -5,5 +5,6 @@ mod amounts;
 mod declared;
 mod fields;
 mod images;
+mod kernel;
 mod parse;
 mod values;

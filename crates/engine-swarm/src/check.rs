@@ -3,28 +3,93 @@
 use crate::core::Core;
 use crate::error::SwarmError;
 use crate::plan::LABEL_PREFIX;
-use crate::port::Network;
-use atq_task::spec::{Fault, TaskSpec};
+use crate::port::{ApiVersion, Network};
+use atq_task::spec::{Fault, ServiceSpec, Sysctls, TaskSpec};
+use std::future::Future;
 use std::time::Duration;
 
-/// Timeout of the request for a definition with `networks` (ARCHITECTURE.md, Walk-throughs).
+/// Timeout of a request for a definition with `networks`, `ulimits` or `sysctls` (ARCHITECTURE.md, Walk-throughs).
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Finds networks that the services cannot join.
+/// Finds networks that the services cannot join, and options that the Engine does not have.
 pub(crate) async fn check(core: &Core, spec: &TaskSpec) -> Result<Vec<Fault>, SwarmError> {
-    if spec.master.networks.is_empty() && spec.worker.networks.is_empty() {
-        return Ok(Vec::new());
+    let mut faults = Vec::new();
+    if services(spec).any(|(_, service)| !service.networks.is_empty()) {
+        let networks = in_time("the list of networks", core.swarm.networks()).await?;
+        faults.extend(
+            services(spec).flat_map(|(role, one)| unusable(role, &one.networks, &networks)),
+        );
     }
-    let listed = tokio::time::timeout(TIMEOUT, core.swarm.networks()).await;
-    let networks = listed.unwrap_or_else(|_| {
+    if services(spec).any(|(_, service)| options(service).any(|option| option.is_used)) {
+        let version = in_time("its version", core.swarm.api_version()).await?;
+        faults.extend(services(spec).flat_map(|(role, one)| too_new(role, one, version)));
+    }
+    Ok(faults)
+}
+
+fn services(spec: &TaskSpec) -> impl Iterator<Item = (&'static str, &ServiceSpec)> {
+    [("master", &spec.master), ("worker", &spec.worker)].into_iter()
+}
+
+async fn in_time<T>(
+    what: &str,
+    answer: impl Future<Output = Result<T, SwarmError>>,
+) -> Result<T, SwarmError> {
+    let answer = tokio::time::timeout(TIMEOUT, answer).await;
+    answer.unwrap_or_else(|_| {
         Err(SwarmError::TimedOut {
-            what: "the list of networks".into(),
+            what: what.to_owned(),
             seconds: TIMEOUT.as_secs(),
         })
-    })?;
-    let services = [("master", &spec.master), ("worker", &spec.worker)].into_iter();
-    let faults = services.flat_map(|(role, service)| unusable(role, &service.networks, &networks));
-    Ok(faults.collect())
+    })
+}
+
+/// An option of a service that an earlier Engine ignores.
+struct NewOption {
+    field: &'static str,
+    /// The first version of Docker's API with it.
+    since: ApiVersion,
+    /// The first version of the Engine.
+    engine: &'static str,
+    is_used: bool,
+}
+
+fn options(service: &ServiceSpec) -> impl Iterator<Item = NewOption> + use<> {
+    let ulimits = NewOption {
+        field: "ulimits",
+        since: ApiVersion {
+            major: 1,
+            minor: 41,
+        },
+        engine: "20.10",
+        is_used: !service.ulimits.is_empty(),
+    };
+    let sysctls = NewOption {
+        field: "sysctls",
+        since: ApiVersion {
+            major: 1,
+            minor: 40,
+        },
+        engine: "19.03",
+        is_used: service.sysctls != Sysctls::default(),
+    };
+    [ulimits, sysctls].into_iter()
+}
+
+/// The used options that an Engine with this version of the API ignores.
+fn too_new(
+    role: &'static str,
+    service: &ServiceSpec,
+    version: ApiVersion,
+) -> impl Iterator<Item = Fault> + use<> {
+    let ignored = options(service).filter(move |option| option.is_used && version < option.since);
+    ignored.map(move |option| Fault {
+        field: format!("{role}.{}", option.field),
+        message: format!(
+            "needs version {} of Docker's API (Engine {} or later); the manager has version {version}",
+            option.since, option.engine
+        ),
+    })
 }
 
 fn unusable(role: &str, wanted: &[String], networks: &[Network]) -> Vec<Fault> {
@@ -62,6 +127,7 @@ fn fault(name: &str, networks: &[Network]) -> Option<String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn network(name: &str, overlay: bool, label: &str) -> Network {
         Network {
@@ -71,6 +137,36 @@ mod tests {
             subnets: Vec::new(),
             labels: [(label.to_owned(), "x".to_owned())].into(),
         }
+    }
+
+    fn faults_with(changes: &[(&str, serde_json::Value)], minor: usize) -> Vec<String> {
+        let spec = atq_definition::examples::spec(changes);
+        let version = ApiVersion { major: 1, minor };
+        let faults = services(&spec).flat_map(|(role, one)| too_new(role, one, version));
+        faults
+            .map(|fault| format!("{} {}", fault.field, fault.message))
+            .collect()
+    }
+
+    #[test]
+    fn limits_and_settings_that_the_engine_would_ignore_are_faults() {
+        let both = [
+            ("/worker/ulimits", json!({"nofile": 1024})),
+            ("/master/sysctls", json!({"net.ipv4.tcp_tw_reuse": 1})),
+        ];
+        let ulimits = |minor| {
+            format!(
+                "worker.ulimits needs version 1.41 of Docker's API (Engine 20.10 or later); the manager has version 1.{minor}"
+            )
+        };
+        let sysctls = "master.sysctls needs version 1.40 of Docker's API (Engine 19.03 or later); the manager has version 1.39";
+        assert_eq!(faults_with(&both, 41), [""; 0]);
+        assert_eq!(faults_with(&both, 40), [ulimits(40)]);
+        assert_eq!(faults_with(&both, 39), [sysctls.to_owned(), ulimits(39)]);
+        assert_eq!(faults_with(&[], 39), [""; 0]);
+        // Versions are compared as numbers.
+        assert_eq!(faults_with(&both, 9).len(), 2);
+        assert_eq!(faults_with(&both, 100), [""; 0]);
     }
 
     #[test]

@@ -27,7 +27,8 @@ use self::response::TaskResponse;
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::port::{
-    Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask, with_tag,
+    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm,
+    SwarmTask, with_tag,
 };
 use crate::registry::Credentials;
 use async_trait::async_trait;
@@ -173,6 +174,15 @@ impl Swarm for DockerSwarm {
         let call = Call::read("whether it is a manager").with_timeout(MANAGER_TIMEOUT);
         let info = async |docker: Docker| docker.info().await;
         response::manager(self.client.send(&call, info).await?)
+    }
+
+    async fn api_version(&self) -> Result<ApiVersion, SwarmError> {
+        let version = async |docker: Docker| Ok(docker.client_version());
+        let version = self.read("its version", version).await?;
+        Ok(ApiVersion {
+            major: version.major_version,
+            minor: version.minor_version,
+        })
     }
 
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {

@@ -22,7 +22,7 @@ use self::cluster::Cluster;
 use crate::error::SwarmError;
 use crate::plan::volumes::LABEL_BUNDLE;
 use crate::plan::{Endpoint, Labels, ServicePlan};
-use crate::port::TaskState;
+use crate::port::{ApiVersion, TaskState};
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -165,6 +165,11 @@ impl FakeSwarm {
     /// Adds a node. The first one, `node-1`, always exists and is the manager.
     pub fn add_node(&self, id: &str) {
         self.lock().add_node(id);
+    }
+
+    /// Sets the version of Docker's API; default 1.41.
+    pub fn set_api_version(&self, major: usize, minor: usize) {
+        self.lock().api_version = ApiVersion { major, minor };
     }
 
     /// Sets whether the node accepts new containers (`false`: drained or paused).

@@ -1,6 +1,7 @@
 //! Default hints for failures, derived from the code and from Docker's own text in the message. Used when the step
 //! has no better hint.
 
+use crate::refused_setting::RefusedSetting;
 use atq_task::event::FailureCode;
 use atq_task::exit_code::{self, bytes};
 use atq_task::spec::TaskSpec;
@@ -67,6 +68,9 @@ pub(crate) fn hint_for(code: FailureCode, message: &str, spec: &TaskSpec) -> Str
     };
     let hint = match code {
         FailureCode::WorkerFailed | FailureCode::MasterFailed => {
+            if let Some(refused) = RefusedSetting::find(message) {
+                return refused.hint(spec);
+            }
             let hint = found(&CONTAINERS).unwrap_or("workers must run until the test ends");
             return format!("{hint}{}", limit_and_log(code, message, spec));
         }
@@ -155,6 +159,31 @@ mod tests {
         let full = "pending: no suitable node (insufficient resources on 1 node)";
         let place = hint_for(FailureCode::WorkerUnplaceable, full, &spec(None));
         assert!(place.starts_with("`resources`"), "{place}");
+    }
+
+    #[test]
+    fn the_hint_for_a_refused_limit_names_the_requested_one() {
+        let spec = atq_definition::examples::spec(&[
+            ("/worker/ulimits", json!({"nofile": 65536})),
+            (
+                "/master/ulimits",
+                json!({"nofile": {"soft": 1024, "hard": 70000}, "core": 0}),
+            ),
+        ]);
+        let refused = "replica 1: failed: starting container failed: OCI runtime create failed: error setting rlimit type 7: \
+                       operation not permitted: unknown";
+        let hint = hint_for(FailureCode::WorkerFailed, refused, &spec);
+        assert!(
+            hint.starts_with("the definition requests 70000 and 65536; "),
+            "{hint}"
+        );
+        assert!(hint.contains("`LimitNOFILE`"), "{hint}");
+        let refused = "failed: OCI runtime create failed: write /proc/sys/net/ipv4/tcp_tw_reuse: invalid argument";
+        let hint = hint_for(FailureCode::MasterFailed, refused, &spec);
+        assert!(
+            hint.starts_with("the kernel of the node lacks this setting"),
+            "{hint}"
+        );
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod observed_calls;
 mod owned;
 pub mod plan;
 mod port;
+mod refused_setting;
 pub mod registry;
 mod registry_problem;
 mod removal;
@@ -61,7 +62,7 @@ pub use node_url::AdvertisedUrl;
 pub use observed_calls::ObservedCalls;
 
 pub use port::{
-    Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, NodeTraits, Object, Service,
-    Swarm, SwarmTask, TaskState, role_of,
+    ApiVersion, Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, NodeTraits,
+    Object, Service, Swarm, SwarmTask, TaskState, role_of,
 };
 pub use shared_lists::SharedLists;

@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::error::SwarmError;
 use crate::plan::attempt_of;
 use crate::port::{Service, SwarmTask, TaskState, role_of};
+use crate::refused_setting::RefusedSetting;
 use atq_engine::{Facts, Member, Phase, Role, Source};
 use atq_task::exit_code;
 use std::collections::HashSet;
@@ -158,7 +159,10 @@ pub(crate) fn reason(task: &SwarmTask) -> String {
             let meaning = exit_code::meaning(code).unwrap_or_default();
             format!("{state}: {error}: {meaning}")
         }
-        (Some(error), _) => format!("{state}: {error}"),
+        (Some(error), _) => match RefusedSetting::find(error) {
+            Some(refused) => format!("{state}: {refused} ({error})"),
+            None => format!("{state}: {error}"),
+        },
         (None, Some(code)) => format!("{state}: exit code {code}"),
         (None, None) if task.state == TaskState::Running && is_gone(task) => {
             "its node was lost or drained".to_owned()
@@ -206,5 +210,41 @@ pub(crate) async fn tasks_of_run(
             Ok(None)
         }
         Err(error) => Err(run.engine_failed(&error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(error: &str) -> String {
+        reason(&SwarmTask {
+            id: "t1".to_owned(),
+            service_id: "s1".to_owned(),
+            labels: Default::default(),
+            slot: 1,
+            node_id: None,
+            state: TaskState::Failed,
+            desired: TaskState::Running,
+            since: None,
+            error: Some(error.to_owned()),
+            exit_code: Some(128),
+            container_id: None,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_refused_limit_is_named_before_dockers_own_text() {
+        let of_docker = "starting container failed: error setting rlimit type 7: operation not permitted: unknown";
+        assert_eq!(
+            failed(of_docker),
+            format!("failed: the node does not grant `ulimits.nofile` ({of_docker})")
+        );
+        assert_eq!(
+            failed("task: non-zero exit (1)"),
+            "failed: task: non-zero exit (1)"
+        );
     }
 }

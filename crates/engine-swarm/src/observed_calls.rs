@@ -3,7 +3,8 @@
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, ServicePlan};
 use crate::port::{
-    Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask,
+    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm,
+    SwarmTask,
 };
 use async_trait::async_trait;
 use atq_engine::observer::{CANCELLED, OK};
@@ -73,6 +74,10 @@ impl Drop for Pending<'_> {
 impl Swarm for ObservedCalls {
     async fn manager(&self) -> Result<Manager, SwarmError> {
         self.observed("manager", self.swarm.manager()).await
+    }
+
+    async fn api_version(&self) -> Result<ApiVersion, SwarmError> {
+        self.observed("api_version", self.swarm.api_version()).await
     }
 
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {

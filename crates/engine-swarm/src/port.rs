@@ -13,8 +13,24 @@ use atq_node_protocol::load;
 use atq_task::timestamp::Timestamp;
 use futures_util::stream::BoxStream;
 use ipnet::Ipv4Net;
+use std::fmt;
 use std::net::Ipv4Addr;
 use tokio_util::bytes::Bytes;
+
+/// A version of Docker's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiVersion {
+    /// Major version.
+    pub major: usize,
+    /// Minor version.
+    pub minor: usize,
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
 
 /// A node of the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -293,6 +309,9 @@ pub struct ContainerUsage {
 pub trait Swarm: Send + Sync + 'static {
     /// Checks that Docker answers and is a manager of a Swarm.
     async fn manager(&self) -> Result<Manager, SwarmError>;
+
+    /// The version of Docker's API that is used.
+    async fn api_version(&self) -> Result<ApiVersion, SwarmError>;
 
     /// The join tokens of the Swarm.
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError>;

@@ -7,7 +7,8 @@
 use crate::error::SwarmError;
 use crate::plan::{LABEL_DIRECTOR, Labels, NetworkPlan, ServicePlan};
 use crate::port::{
-    Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm, SwarmTask,
+    ApiVersion, Container, ContainerUsage, Manager, Network, Node, Object, Service, Swarm,
+    SwarmTask,
 };
 use async_trait::async_trait;
 use atq_engine::{ImageDigests, JoinTokens, LogLine, LogQuery};
@@ -233,6 +234,10 @@ impl Swarm for SharedLists {
 
     async fn manager(&self) -> Result<Manager, SwarmError> {
         self.swarm.manager().await
+    }
+
+    async fn api_version(&self) -> Result<ApiVersion, SwarmError> {
+        self.swarm.api_version().await
     }
 
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {

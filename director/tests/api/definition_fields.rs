@@ -15,6 +15,10 @@ fn full(name: &str) -> Value {
         json!({"constraints": ["node.role==manager"], "maxReplicasPerNode": 2});
     full["worker"]["labels"] = json!({"team": "checkout"});
     full["worker"]["stopGracePeriod"] = json!(30);
+    full["worker"]["ulimits"] =
+        json!({"nofile": {"soft": 4096, "hard": 4096}, "nproc": {"soft": 100, "hard": 200}});
+    full["worker"]["sysctls"] =
+        json!({"net.ipv4.ip_local_port_range": "1024\t65535", "net.ipv4.tcp_tw_reuse": 1});
     full["master"]["resources"] = json!({"reservations": {"memory": 6_291_456}});
     full["master"]["stopGracePeriod"] = json!(0);
     full["maxDuration"] = json!(3600);
@@ -87,7 +91,18 @@ async fn all_fields_are_returned() {
           }
         },
         "stopGracePeriod": 30,
-        "tty": false
+        "sysctls": {
+          "net.ipv4.ip_local_port_range": "1024 65535",
+          "net.ipv4.tcp_tw_reuse": 1
+        },
+        "tty": false,
+        "ulimits": {
+          "nofile": 4096,
+          "nproc": {
+            "hard": 200,
+            "soft": 100
+          }
+        }
       }
     }
     "#);
@@ -115,6 +130,8 @@ async fn returned_fields_can_be_sent_again() {
         "labels",
         "stopGracePeriod",
         "readiness",
+        "ulimits",
+        "sysctls",
     ] {
         again["worker"][field] = task["worker"][field].clone();
     }
@@ -132,6 +149,8 @@ async fn undefined_fields_are_omitted() {
     plain["onWorkerLoss"] = json!("continue");
     plain["worker"]["resources"] = json!({"limits": {}});
     plain["worker"]["labels"] = json!({});
+    plain["worker"]["ulimits"] = json!({});
+    plain["master"]["sysctls"] = json!({"net.core.somaxconn": null});
     director.put(&plain).await;
     let task = director.get("/task/plain").await.json();
     let keys = |value: &Value| {
@@ -166,6 +185,8 @@ async fn all_faults_of_these_fields_are_reported_at_once() {
     faulty["worker"]["resources"] = json!({"limits": {"cpus": 0, "memory": "1k"}});
     faulty["worker"]["placement"] = json!({"constraints": ["node.rol==a", "b"]});
     faulty["worker"]["labels"] = json!({"com.atq.task": "x", "a b": "c"});
+    faulty["worker"]["ulimits"] = json!({"nofile": {"soft": 2048, "hard": 1024}, "rtprio": 1});
+    faulty["worker"]["sysctls"] = json!({"net.ipv4.ip_local_port_range": "65535 1024"});
     let answer = director.put(&faulty).await;
     assert_eq!(answer.status, StatusCode::EXPECTATION_FAILED);
     assert_eq!(answer.json()["id"], "faulty");
@@ -187,6 +208,9 @@ async fn all_faults_of_these_fields_are_reported_at_once() {
     worker.placement.constraints[1] `b` has 0 operators; expected one `==` or `!=`, as in `node.role==worker`
     worker.labels has the key `a b`; expected one without blanks
     worker.labels.com.atq.task cannot be set; labels that start with `com.atq.` belong to the Director
+    worker.ulimits.rtprio is not a known field; expected one of `core`, `memlock`, `nofile`, `nproc`, `stack`
+    worker.ulimits.nofile.soft is 2048; expected at most the hard limit, 1024
+    worker.sysctls.net.ipv4.ip_local_port_range is `65535 1024`; expected two ports from 1024 to 65535, the lower one first, as in `1024 65535`
     master.readiness belongs to the worker; the master starts when the workers are ready
     worker.readiness.timeout is 0; expected a whole number from 1 to 86400
     worker.readiness.http.port is missing; it is required
@@ -199,4 +223,24 @@ async fn all_faults_of_these_fields_are_reported_at_once() {
         director.get("/task/faulty").await.status,
         StatusCode::NOT_FOUND
     );
+}
+
+#[tokio::test]
+async fn limits_that_an_old_engine_would_ignore_are_refused() {
+    let director = Director::new().await;
+    director.fake.set_api_version(1, 40);
+    let mut task = payload("old-engine");
+    task["worker"]["ulimits"] = json!({"nofile": 65536});
+    task["worker"]["sysctls"] = json!({"net.ipv4.tcp_tw_reuse": 1});
+    let answer = director.put(&task).await;
+    assert_eq!(answer.status, StatusCode::EXPECTATION_FAILED);
+    assert_eq!(
+        answer.json()["errors"],
+        json!([{
+            "field": "worker.ulimits",
+            "message": "needs version 1.41 of Docker's API (Engine 20.10 or later); the manager has version 1.40",
+        }])
+    );
+    director.fake.set_api_version(1, 41);
+    assert_eq!(director.put(&task).await.status, StatusCode::OK);
 }

@@ -83,6 +83,17 @@ fn invalid_fields() -> Vec<(&'static str, Value)> {
             json!({"com.atq.x": "1", "a b": "1", "c": 5, "com.docker.y": null}),
         ),
         ("/worker/stopGracePeriod", json!(3601)),
+        (
+            "/worker/ulimits",
+            json!({"nofile": 1, "stack": {"soft": 2, "hard": 1_048_576}, "cpu": 1, "core": "0"}),
+        ),
+        (
+            "/worker/sysctls",
+            json!({
+                "net.ipv4.ip_local_port_range": "1-2", "net.core.somaxconn": 0, "kernel.panic": 1, "net": 1,
+                "net.ipv4.tcp_tw_reuse": "1",
+            }),
+        ),
         ("/worker/readiness", json!({})),
         (
             "/worker/readiness",

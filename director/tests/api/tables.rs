@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 /// The page with the tables.
 const PAGE: &str = "docs/reference/definition.md";
 /// The types with a table, each with the JSON pointer of an object of this type in a definition.
-const TABLES: [(&str, &str); 2] = [("TaskPayload", ""), ("ServicePayload", "/worker")];
+const TABLES: [(&str, &str); 4] = [
+    ("TaskPayload", ""),
+    ("ServicePayload", "/worker"),
+    ("Ulimits", "/worker/ulimits"),
+    ("Sysctls", "/worker/sysctls"),
+];
 /// Maximum number of fields of an object that are listed in a cell.
 const MAX_LISTED: usize = 5;
 
@@ -85,6 +90,10 @@ impl Schemas {
     fn kind(&self, schema: &Value, s: &str) -> String {
         if schema.get("enum").is_some() {
             return code(&words(&schema["enum"]));
+        }
+        if let Some(kinds) = schema["oneOf"].as_array() {
+            let kinds = kinds.iter().map(|kind| self.kind(self.resolve(kind), s));
+            return kinds.collect::<Vec<_>>().join(", or ");
         }
         match (type_of(schema), &schema["minimum"], &schema["maximum"]) {
             ("boolean", ..) => "`true`, `false`".to_owned(),

@@ -14,6 +14,7 @@ mod follow;
 mod gitlab;
 mod isolation;
 mod jmeter_figures;
+mod kernel_limits;
 mod live;
 mod openapi_clients;
 mod readiness;

@@ -36,7 +36,7 @@ pub(super) struct Field<'v> {
     pub(super) value: Option<&'v Value>,
     schema: &'static Value,
     /// Bounds of a whole number.
-    range: RangeInclusive<u64>,
+    pub(super) range: RangeInclusive<u64>,
 }
 
 impl<'v> Object<'v> {
@@ -60,6 +60,16 @@ impl<'v> Field<'v> {
     pub(super) fn at_most(mut self, max: u64) -> Self {
         self.range = *self.range.start()..=max.min(*self.range.end());
         self
+    }
+
+    /// Replaces the bounds of a whole number, for a type whose bounds depend on the field that contains it.
+    pub(super) fn within(self, range: RangeInclusive<u64>) -> Self {
+        Self { range, ..self }
+    }
+
+    /// True if the value is declared as a whole number.
+    pub(super) fn is_whole_number(&self) -> bool {
+        self.schema["type"][0] == "integer"
     }
 
     /// Maximum length of a text.
@@ -217,6 +227,13 @@ impl Reader<'_> {
                 _ => self.fault(&field.path, format!("is {number}; expected {expected}")),
             },
             Some(other) => self.fault(&field.path, wrong_type(other, &expected)),
+        }
+    }
+
+    pub(super) fn required_number(&mut self, field: &Field) -> Option<u64> {
+        match self.whole_number(field)? {
+            Some(number) => Some(number),
+            None => self.fault(&field.path, MISSING.into()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader};
-use crate::wording::{MISSING, shorten};
+use crate::wording::shorten;
 use atq_api_spec::service::{HttpQuestion, WorkerReadiness};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -105,10 +105,7 @@ impl Reader<'_> {
     }
 
     fn port(&mut self, field: &Field) -> Option<u16> {
-        match self.whole_number(field)? {
-            Some(port) => u16::try_from(port).ok(),
-            None => self.fault(&field.path, MISSING.into()),
-        }
+        u16::try_from(self.required_number(field)?).ok()
     }
 
     fn http(&mut self, field: &Field) -> Option<ReadinessProbe> {

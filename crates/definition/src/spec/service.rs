@@ -3,8 +3,8 @@
 use super::declared::Declared;
 use super::reader::{Field, Object, Reader, STRING_BYTES};
 use super::{
-    MAX_WORKERS, Placement, REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, SplitFile,
-    WORKER_ADDRESSES, WORKERS_NAME,
+    MAX_WORKERS, Placement, REMOTES, RESERVED_PREFIX, Resources, STOP_GRACE, SplitFile, Sysctls,
+    Ulimits, WORKER_ADDRESSES, WORKERS_NAME,
 };
 use crate::image;
 use crate::wording::{is_name, shorten, wrong_type};
@@ -76,6 +76,12 @@ pub struct ServiceSpec {
     /// The user of the containers, in Docker's notation; `None`: the user of the image.
     #[serde(default)]
     pub user: Option<String>,
+    /// Limits of the processes of a container.
+    #[serde(default)]
+    pub ulimits: Ulimits,
+    /// Settings of the kernel for the network of a container.
+    #[serde(default)]
+    pub sysctls: Sysctls,
 }
 
 impl ServiceSpec {
@@ -108,6 +114,8 @@ impl ServiceSpec {
             readiness: None,
             split: self.split.clone(),
             user: self.user.clone(),
+            ulimits: self.ulimits.shown(),
+            sysctls: (self.sysctls != Sysctls::default()).then(|| self.sysctls.clone()),
         }
     }
 
@@ -130,6 +138,8 @@ impl ServiceSpec {
             placement: shown.placement,
             labels: shown.labels,
             stop_grace_period: shown.stop_grace_period,
+            ulimits: shown.ulimits,
+            sysctls: shown.sysctls,
             readiness: shown.readiness,
         }
     }
@@ -167,6 +177,8 @@ impl Reader<'_> {
         let grace = service.field("stopGracePeriod");
         let stop_grace_period =
             self.whole_number(&grace.at_most(self.surroundings.max_stop_grace()));
+        let ulimits = self.ulimits(&service.field("ulimits"));
+        let sysctls = self.sysctls(&service.field("sysctls"));
         if let (Some(image), Some(environment)) = (&image, &environment) {
             self.check_required_variables(role, image, environment);
         }
@@ -185,6 +197,8 @@ impl Reader<'_> {
             stop_grace_period: stop_grace_period?,
             split: split?,
             user: user?,
+            ulimits: ulimits?,
+            sysctls: sysctls?,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Every field declared by the wire types is parsed and shown.
 
 use crate::examples::{BUNDLE, parse, payload, spec};
+use atq_api_spec::kernel::{SoftAndHard, Sysctls, Ulimits};
 use atq_api_spec::service::{
     Amounts, HttpQuestion, Placement, Resources, SplitFile, WorkerReadiness,
 };
@@ -57,6 +58,9 @@ fn every_declared_field_is_read() {
     all_are_read::<Amounts>("/master/resources/limits");
     all_are_read::<Placement>("/worker/placement");
     all_are_read::<SplitFile>("/worker/split/0");
+    all_are_read::<Ulimits>("/worker/ulimits");
+    all_are_read::<SoftAndHard>("/worker/ulimits/nofile");
+    all_are_read::<Sysctls>("/master/sysctls");
     all_are_read::<WorkerReadiness>("/worker/readiness");
     all_are_read::<HttpQuestion>("/worker/readiness/http");
 }
@@ -114,6 +118,14 @@ fn an_answer_can_be_sent_back() {
         ),
         ("/worker/labels", json!({"team": "checkout"})),
         ("/worker/stopGracePeriod", json!(0)),
+        (
+            "/worker/ulimits",
+            json!({"nofile": 65536, "stack": {"soft": 1_048_576, "hard": 8_388_608}}),
+        ),
+        (
+            "/worker/sysctls",
+            json!({"net.ipv4.ip_local_port_range": "1024 65535", "net.ipv4.tcp_tw_reuse": 0}),
+        ),
         (
             "/worker/readiness",
             json!({"http": {"port": 80, "path": "/up", "status": 204}, "timeout": 5}),

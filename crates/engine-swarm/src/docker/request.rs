@@ -4,14 +4,15 @@
 use crate::plan::{
     self, Endpoint, Labels, MountSource, NetworkJoin, NetworkPlan, Scale, ServicePlan,
 };
-use atq_task::spec::Resources;
+use atq_task::spec::{Resources, ServiceSpec as Defined, parameters};
 use bollard::models::{
     EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum,
     EndpointSpec, EndpointSpecModeEnum, Ipam, IpamConfig, Limit, Mount, MountType,
-    MountVolumeOptions, NetworkAttachmentConfig, NetworkCreateRequest, ResourceObject, ServiceSpec,
-    ServiceSpecMode, ServiceSpecModeReplicated, ServiceSpecUpdateConfig,
-    ServiceSpecUpdateConfigOrderEnum, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
-    TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+    MountVolumeOptions, NetworkAttachmentConfig, NetworkCreateRequest, ResourceObject,
+    ResourcesUlimits, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated,
+    ServiceSpecUpdateConfig, ServiceSpecUpdateConfigOrderEnum, TaskSpec, TaskSpecContainerSpec,
+    TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy,
+    TaskSpecRestartPolicyConditionEnum,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -127,12 +128,32 @@ fn container(plan: &ServicePlan) -> TaskSpecContainerSpec {
         env: Some(plan.environment.clone()),
         mounts: Some(plan.mounts.iter().map(mount).collect()),
         user: defined.and_then(|service| service.user.clone()),
+        ulimits: defined.and_then(ulimits),
+        sysctls: defined.and_then(sysctls),
         tty: Some(plan.tty),
         // Without an init process, most programs ignore SIGTERM, and every stop takes the whole grace period.
         init: Some(true),
         stop_grace_period: Some(nanoseconds(plan.stop_grace)),
         ..Default::default()
     }
+}
+
+fn ulimits(service: &Defined) -> Option<Vec<ResourcesUlimits>> {
+    let number = |limit: u64| i64::try_from(limit).ok();
+    let limits = service
+        .ulimits
+        .iter()
+        .map(|(name, limit)| ResourcesUlimits {
+            name: Some(name.as_str().to_owned()),
+            soft: number(limit.soft()),
+            hard: number(limit.hard()),
+        });
+    (!service.ulimits.is_empty()).then(|| limits.collect())
+}
+
+fn sysctls(service: &Defined) -> Option<HashMap<String, String>> {
+    let parameters = parameters(&service.sysctls);
+    (!parameters.is_empty()).then(|| parameters.into_iter().collect())
 }
 
 fn endpoint(plan: &ServicePlan) -> EndpointSpec {
@@ -197,4 +218,77 @@ fn labels(labels: &Labels) -> HashMap<String, String> {
 
 fn nanoseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::plan::RunPlan;
+    use atq_definition::examples::spec;
+    use serde_json::{Value, json};
+
+    /// What Docker gets for the containers of a worker, a readiness command, a master and a sidecar.
+    fn containers(changes: &[(&str, Value)]) -> [Value; 4] {
+        let spec = spec(changes);
+        let plan = RunPlan {
+            spec: &spec,
+            run: "a1b2c3",
+            director: "director-1",
+            place: "here",
+            networks_tried: 1,
+        };
+        let net = "10.224.0.0/24".parse().unwrap();
+        [
+            plan.workers(net, Vec::new()),
+            plan.readiness("true", 1, net, Vec::new(), &[]),
+            plan.master(net, Vec::new(), &[]),
+            plan.discovery("sidecar:1", "token", None),
+        ]
+        .map(|plan| serde_json::to_value(container(&plan)).unwrap())
+    }
+
+    #[test]
+    fn limits_and_settings_are_those_of_the_service() {
+        let all = containers(&[
+            (
+                "/worker/ulimits",
+                json!({"nofile": 65536, "stack": {"soft": 131_072, "hard": 262_144}}),
+            ),
+            (
+                "/worker/sysctls",
+                json!({"net.ipv4.ip_local_port_range": "1024 65535", "net.ipv4.tcp_tw_reuse": 1}),
+            ),
+            ("/master/ulimits", json!({"core": 0})),
+        ]);
+        let [worker, readiness, master, sidecar] = all;
+        let ulimit =
+            |name: &str, soft: u64, hard: u64| json!({"Name": name, "Soft": soft, "Hard": hard});
+        let limits = json!([
+            ulimit("nofile", 65536, 65536),
+            ulimit("stack", 131_072, 262_144)
+        ]);
+        let settings =
+            json!({"net.ipv4.ip_local_port_range": "1024 65535", "net.ipv4.tcp_tw_reuse": "1"});
+        for of_tool in [worker, readiness] {
+            assert_eq!(of_tool["Ulimits"], limits);
+            assert_eq!(of_tool["Sysctls"], settings);
+        }
+        assert_eq!(master["Ulimits"], json!([ulimit("core", 0, 0)]));
+        assert_eq!(master.get("Sysctls"), None);
+        assert_eq!(
+            (sidecar.get("Ulimits"), sidecar.get("Sysctls")),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn without_limits_and_settings_docker_gets_none() {
+        for container in containers(&[("/worker/ulimits", json!({}))]) {
+            assert_eq!(
+                (container.get("Ulimits"), container.get("Sysctls")),
+                (None, None)
+            );
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::plan::{
     Endpoint, HOST_NETWORK, LABEL_RUN, Labels, MountSource, Role, Scale, ServicePlan,
 };
 use crate::port::with_tag;
-use crate::port::{Container, Node, NodeTraits};
+use crate::port::{ApiVersion, Container, Node, NodeTraits};
 use atq_engine::Machine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub(super) struct Cluster {
     pub stagger: Duration,
     /// One handle for each followed log, plus this one.
     pub following: Arc<()>,
+    pub api_version: ApiVersion,
     ids: u64,
     next_port: u16,
 }
@@ -62,6 +63,10 @@ impl Cluster {
             leaked: 0,
             stagger: Duration::from_millis(20),
             following: Arc::default(),
+            api_version: ApiVersion {
+                major: 1,
+                minor: 41,
+            },
             ids: 0,
             next_port: 32769,
         };

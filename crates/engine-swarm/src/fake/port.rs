@@ -6,8 +6,8 @@ use super::task_lifecycle::FakeTask;
 use crate::error::SwarmError;
 use crate::plan::{Labels, NetworkPlan, RESULTS_TARGET, ServicePlan};
 use crate::port::{
-    Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, Object, Service, Swarm,
-    SwarmTask, TaskState,
+    ApiVersion, Container, ContainerUsage, CpuUsage, Kind, Manager, Network, Node, Object, Service,
+    Swarm, SwarmTask, TaskState,
 };
 use crate::registry_problem::RegistryProblem;
 use async_trait::async_trait;
@@ -41,6 +41,11 @@ impl Swarm for FakeSwarm {
             })
         })
         .await
+    }
+
+    async fn api_version(&self) -> Result<ApiVersion, SwarmError> {
+        self.call("api_version", "", |cluster, _| Ok(cluster.api_version))
+            .await
     }
 
     async fn join_tokens(&self) -> Result<JoinTokens, SwarmError> {

@@ -52,6 +52,7 @@ fn network(name: &str) -> NetworkPlan {
 async fn call_all(swarm: &dyn Swarm) {
     let none = Labels::new();
     let _ = swarm.manager().await;
+    let _ = swarm.api_version().await;
     let _ = swarm.join_tokens().await;
     let _ = swarm.nodes().await;
     let _ = swarm.networks().await;
@@ -82,7 +83,7 @@ async fn each_call_is_passed_on_and_named_after_its_method() {
     let made: Vec<&str> = fake.calls().iter().map(|call| call.method).collect();
     let seen: Vec<&str> = recorder.take().into_iter().map(|(call, _)| call).collect();
     assert_eq!(seen, made);
-    assert_eq!(seen.len(), 21);
+    assert_eq!(seen.len(), 22);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! The manager, images, and unknown objects.
 
 use crate::fixture::{Fixture, Program};
-use atq_engine_swarm::{LogQuery, SwarmError};
+use atq_engine_swarm::{ApiVersion, LogQuery, SwarmError};
 
 pub async fn the_manager_is_a_node(fixture: &Fixture) {
     let manager = fixture.swarm.manager().await.unwrap();
@@ -12,6 +12,12 @@ pub async fn the_manager_is_a_node(fixture: &Fixture) {
         "{node:?}"
     );
     assert!(!manager.engine_version.is_empty());
+    let version = fixture.swarm.api_version().await.unwrap();
+    let oldest = ApiVersion {
+        major: 1,
+        minor: 41,
+    };
+    assert!(version >= oldest, "{version}");
     let tokens = fixture.swarm.join_tokens().await.unwrap();
     assert!(tokens.manager.starts_with("SWMTKN-") && tokens.worker != tokens.manager);
 }
