@@ -183,7 +183,7 @@ mod tests {
         // The child ignores SIGTERM and would hold the pipe open.
         let (reader, writer) = std::io::pipe().unwrap();
         let mut command = Command::new("/bin/sh");
-        let script = "(trap '' TERM; echo ready; sleep 600) & trap 'exit 7' TERM; wait";
+        let script = "trap 'exit 7' TERM; (trap '' TERM; echo ready; sleep 600) & wait";
         command.args(["-c", script]).process_group(0).stdout(writer);
         let (sender, mut events) = unbounded_channel();
         let tool = Tool::arm(command, Instant::now(), sender).unwrap();
