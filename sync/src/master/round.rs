@@ -91,7 +91,7 @@ impl Round {
         self.measure().await?;
         self.prepare().await?;
         let start = self.start().await?;
-        self.check_skew(start)?;
+        self.check_skew()?;
         self.follow(start).await
     }
 
@@ -169,7 +169,7 @@ impl Round {
         Ok(start)
     }
 
-    fn check_skew(&self, start: Instant) -> Result<(), Failure> {
+    fn check_skew(&self) -> Result<(), Failure> {
         let (skew, longest) = (summary::skew(&self.seats), self.args.max_skew);
         let margin = self
             .seats
@@ -198,7 +198,6 @@ impl Round {
                 "the clocks could not be compared well enough to show a skew below {limit} (--max-skew)"
             ));
         }
-        let _ = start;
         Ok(())
     }
 

@@ -130,7 +130,10 @@ impl<'a> Session<'a> {
         if !matches!(self.phase, Phase::Waiting) {
             return self.on_loss("the master sent a second share");
         }
-        let command = share.check().and_then(|()| self.worker.plan.command(share));
+        if let Err(why) = share.check() {
+            return self.on_loss(&format!("the master sent an impossible share: {why}"));
+        }
+        let command = self.worker.plan.command(share);
         match command {
             Ok(command) => {
                 problem(&format!("share: {}", describe(share)));
@@ -153,15 +156,10 @@ impl<'a> Session<'a> {
 
     async fn arm(&mut self, at: WorkerTime) -> Option<SessionEnd> {
         let now = Instant::now();
-        let Some(instant) = self
-            .worker
-            .clock
-            .instant(at.0)
-            .filter(|it| *it <= now + LONGEST_LEAD)
-        else {
-            return self
-                .refuse("the start is more than 10 minutes ahead".to_owned())
-                .await;
+        let latest = now + LONGEST_LEAD;
+        let instant = self.worker.clock.instant(at.0);
+        let Some(instant) = instant.filter(|it| *it <= latest) else {
+            return self.on_loss("the master sent a start that is more than 10 minutes ahead");
         };
         let command = match std::mem::replace(&mut self.phase, Phase::Ended(Code::LATE)) {
             Phase::Prepared(command) => *command,

@@ -1,5 +1,6 @@
 //! Workers that are missing, late, lost, or do not want.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -144,11 +145,12 @@ fn starts_that_are_too_far_apart_are_a_failure_and_stop_the_tools() {
 fn a_silent_worker_is_named_as_lost_and_stops_its_tool_while_others_go_on() {
     let first = worker("sleep 6; exit 4");
     let second = worker_with(&["--lost-after", "3s"], "exec sleep 600", &[]);
-    let address = proxy(&second.address, |line| {
-        match line.contains(r#""type":"started""#) {
-            // Only later, so that the master sees the start.
-            true => Fate::Forward,
-            false if line.contains(r#""number":19"#) => Fate::Freeze,
+    // The next ping after the start is lost, and everything after it.
+    let started = AtomicBool::new(false);
+    let address = proxy(&second.address, move |line| {
+        started.fetch_or(line.contains(r#""type":"started""#), Ordering::SeqCst);
+        match started.load(Ordering::SeqCst) && line.contains(r#""type":"ping""#) {
+            true => Fate::Freeze,
             false => Fate::Forward,
         }
     });
