@@ -11,7 +11,7 @@ use crate::protocol::DEFAULT_PORT;
 use crate::share::Total;
 
 /// Exit codes, for `--help`.
-const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes of the master: the highest exit code of the tools (128 and the number, if a signal ended one); 0 if all succeeded. Its own:
     2  wrong arguments
   120  a worker never came
@@ -20,6 +20,7 @@ Exit codes of the master: the highest exit code of the tools (128 and the number
   123  a worker refused its share, or does not speak this protocol
   124  --timeout has passed
   126  a tool could not be executed
+  127  a tool could not be executed, because it was removed
   143  SIGTERM (130: SIGINT)
 
 Exit codes of a worker: that of its tool. Its own:
@@ -184,6 +185,8 @@ fn lead(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn error(arguments: &[&str]) -> String {

@@ -104,6 +104,8 @@ impl std::fmt::Display for ProcessEnd {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

@@ -79,6 +79,8 @@ fn value(share: &Share, name: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::share::divide;
     use proptest::prelude::*;

@@ -120,6 +120,8 @@ pub enum FromWorker {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::share::{MAX_SHARES, Total, divide};
     use proptest::prelude::*;

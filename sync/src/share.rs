@@ -212,6 +212,8 @@ fn check(totals: &[Total], count: u32) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -96,6 +96,8 @@ impl Wire {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::protocol::FromMaster;
     use tokio::io::AsyncWriteExt;

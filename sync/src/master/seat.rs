@@ -189,6 +189,8 @@ pub fn order(replicas: &[Option<u32>]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -101,6 +101,8 @@ pub fn wall_clock_warnings(seats: &[Seat]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::exit::ProcessEnd;
     use proptest::prelude::*;

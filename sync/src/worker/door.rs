@@ -223,6 +223,8 @@ async fn source_address(subnet: IpNet) -> io::Result<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[tokio::test]

@@ -146,6 +146,8 @@ fn run(gate: &Gate, mut command: Command, at: Instant, events: &UnboundedSender<
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use std::os::unix::process::CommandExt;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
