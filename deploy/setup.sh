@@ -15,8 +15,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|prog
   image-<name>     base, and one image of images/versions
   layers-<name>    base, and the layers of that image that contain none of this project's programs, so that they can be
                    built before these or at the same time
-  programs         static atq-director, atq, atq-discovery and atq-carrier in `programs` of the build directory, for
-                   tests: not optimised, so that they are built quickly
+  programs         static atq-director, atq, atq-discovery, atq-carrier and atq-sync in `programs` of the build
+                   directory, for tests: not optimised, so that they are built quickly
   nodes            engine, and the tools that deploy/nodes.sh needs for additional nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that its service is never started
@@ -360,18 +360,18 @@ setup_images() {
 # ---------------------------------------------------------------- programs
 
 # One call of Cargo, with the flags of the images, so that tests and images use the same files and nothing is built twice.
-# Sidecar and carrier go to each node, so they have no debug information.
+# Sidecar, carrier and atq-sync go to each node, so they have no debug information.
 setup_programs() {
   has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs"
   local host dir=$TARGET/programs program
   host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
   RUSTFLAGS="-C target-feature=+crt-static" cargo_build --locked --target "$host" \
-    -p atq-director -p atq-cli -p atq-discovery -p atq-carrier
+    -p atq-director -p atq-cli -p atq-discovery -p atq-carrier -p atq-sync
   mkdir -p "$dir"
-  for program in atq-director atq atq-discovery atq-carrier; do
+  for program in atq-director atq atq-discovery atq-carrier atq-sync; do
     install -m 755 "$TARGET/$host/debug/$program" "$dir/$program"
   done
-  strip --strip-debug "$dir/atq-discovery" "$dir/atq-carrier"
+  strip --strip-debug "$dir/atq-discovery" "$dir/atq-carrier" "$dir/atq-sync"
   say "programs: in $dir"
 }
 

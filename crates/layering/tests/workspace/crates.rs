@@ -165,6 +165,12 @@ const CRATES: &[Row] = &[
         crates: &["atq-node-protocol", "atq-resolver"],
         libraries: &["axum", "clap", "tokio"],
     },
+    // Knows nothing of the Director.
+    Row {
+        name: "atq-sync",
+        crates: &["atq-retry"],
+        libraries: &["clap", "futures-util", "tokio", "tokio-util"],
+    },
     Row {
         name: "atq-cli",
         crates: &[

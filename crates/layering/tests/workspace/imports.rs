@@ -24,6 +24,26 @@ const IMPURE: &[&str] = &[
 
 const BARRED: &[Barred] = &[
     Barred {
+        module: "atq_sync::master::seat",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_sync::master::summary",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_sync::placeholder",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_sync::protocol",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_sync::share",
+        paths: IMPURE,
+    },
+    Barred {
         module: "atq_definition",
         paths: IMPURE,
     },
@@ -172,6 +192,7 @@ const RESERVED: &[Reserved] = &[
             "atq_cli",
             "atq_files",
             "atq_store",
+            "atq_sync::worker",
             "atq_tests",
         ],
     },
@@ -192,6 +213,8 @@ const RESERVED: &[Reserved] = &[
             "atq_carrier",
             "atq_cli",
             "atq_discovery",
+            "atq_sync::args",
+            "atq_sync::main",
             "atq_tests",
         ],
     },
