@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: help demo down quick test parts check fmt-check lint build-tests unit jenkins swarm swarm-together swarm-alone swarm-nodes \
+.PHONY: help demo down quick test parts check fmt-check lint check-programs build-tests unit jenkins swarm swarm-together swarm-alone swarm-nodes \
   nodes soak bench build release dist images image-director outdated stack fmt openapi doc book deny clean
 
 help: ## list the targets
@@ -19,7 +19,7 @@ down: ## undo everything that `make demo` and `make test` have set up
 
 # Cargo unifies the features of all packages of an invocation. Invocations that name the same packages share their build
 # output.
-TEST := cargo test --locked --workspace
+TEST := deploy/static.sh cargo test --locked --workspace
 # The suites of `atq-tests` need a Swarm; without them, this is the same set of packages and features.
 WITHOUT_SWARM := --exclude atq-tests
 # Programs that the tests start: those of the images.
@@ -35,13 +35,17 @@ test: ## everything but the parts, also on the real Swarm; ends with a table of 
 parts: ## other Engines, many connections, and attacks; records the results in docs/reference/engines.md
 	@exec deploy/parts.sh
 
-check: fmt-check lint doc ## formatting, lints and the API documentation
+check: fmt-check lint doc check-programs ## formatting, lints, the API documentation, and the programs without features of tests
 
 fmt-check:
 	cargo fmt --all --check
 
 lint:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# The tests start programs with the features of the test build; this checks those that users build.
+check-programs:
+	cargo check --locked --workspace
 
 build-tests:
 	$(TEST) --no-run

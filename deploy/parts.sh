@@ -26,7 +26,7 @@ DOC=$ROOT/docs/reference/engines.md
 # Modules of tests/tests/swarm that need no other images and no tools.
 RUNS=(runs:: readiness:: results::results delivery:: verdict:: failures:: stop_and_delete:: restarts::)
 # Features depend on the packages of a call, so each call names all of them: nothing is built twice.
-TESTS=(cargo test --locked --offline --no-fail-fast --workspace)
+TESTS=("$ROOT/deploy/static.sh" cargo test --locked --offline --no-fail-fast --workspace)
 
 on_engine() {
   local name=$1

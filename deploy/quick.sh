@@ -25,7 +25,7 @@ cd "$ROOT"
 target() { make --no-print-directory "$@"; }
 # Cargo unifies the features of all packages of an invocation. Invocations that name the same packages share their build
 # output. The tests of `atq-tests` need a Swarm.
-tests() { cargo test --locked --workspace --exclude atq-tests "$@"; }
+tests() { deploy/static.sh cargo test --locked --workspace --exclude atq-tests "$@"; }
 
 # With the seed, all runs use the same cases.
 export ATQ_TEST_SAMPLE=10 PROPTEST_CASES=64 PROPTEST_RNG_SEED=1 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1

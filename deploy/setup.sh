@@ -359,14 +359,14 @@ setup_images() {
 
 # ---------------------------------------------------------------- programs
 
-# One call of Cargo, with the flags of the images, so that tests and images use the same files and nothing is built twice.
-# Sidecar, carrier and atq-sync go to each node, so they have no debug information.
+# The build of the tests, which includes the programs: tests and images use the same files. Sidecar, carrier and atq-sync go
+# to each node, so they have no debug information.
 setup_programs() {
   has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs"
+  "$ROOT/deploy/check-rust.sh"
   local host dir=$TARGET/programs program
   host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
-  RUSTFLAGS="-C target-feature=+crt-static" cargo_build --locked --target "$host" \
-    -p atq-director -p atq-cli -p atq-discovery -p atq-carrier -p atq-sync
+  run_long "cargo build of tests and programs" make --no-print-directory -C "$ROOT" build-tests
   mkdir -p "$dir"
   for program in atq-director atq atq-discovery atq-carrier atq-sync; do
     install -m 755 "$TARGET/$host/debug/$program" "$dir/$program"

@@ -9,6 +9,7 @@ pub mod client;
 pub mod director;
 pub mod docker;
 pub mod engine;
+pub mod example;
 pub mod failure_watcher;
 pub mod fixture;
 pub mod gateway;

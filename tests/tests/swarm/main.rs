@@ -28,4 +28,5 @@ mod soak;
 mod stack;
 mod stop_and_delete;
 mod sync;
+mod tools;
 mod verdict;
