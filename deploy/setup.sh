@@ -5,8 +5,8 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|programs|registry|browser|gitlab-ci-local|
-                       openapi-clients|mdbook|cargo-deny|nodes|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|example-images|example-layers|programs|registry|
+                       browser|gitlab-ci-local|openapi-clients|mdbook|cargo-deny|nodes|all]
 
   engine           a running Docker Engine (installed and started if missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -15,6 +15,8 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|prog
   image-<name>     base, and one image of images/versions
   layers-<name>    base, and the layers of that image that contain none of this project's programs, so that they can be
                    built before these or at the same time
+  example-images   base, and the images of the examples that use atq-sync, with those of their systems under test
+  example-layers   base, and the layers of these
   programs         static atq-director, atq, atq-discovery, atq-carrier and atq-sync in `programs` of the build
                    directory, for tests: not optimised, so that they are built quickly
   nodes            engine, and the tools that deploy/nodes.sh needs for additional nodes on this machine
@@ -357,6 +359,15 @@ setup_images() {
   for name in testload discovery carrier jmeter; do image "$name"; done
 }
 
+# Those that the tests of the examples use.
+EXAMPLE_IMAGES=(web vegeta wrk gatling artillery)
+
+# for_examples image|layers
+for_examples() {
+  local name
+  for name in "${EXAMPLE_IMAGES[@]}"; do "$1" "$name"; done
+}
+
 # ---------------------------------------------------------------- programs
 
 # The build of the tests, which includes the programs: tests and images use the same files. Sidecar, carrier and atq-sync go
@@ -457,7 +468,7 @@ main() {
       return
       ;;
     image-* | layers-*) require_image "${command#*-}" ;;
-    engine | swarm | base | images | programs | registry | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
+    engine | swarm | base | images | example-images | example-layers | programs | registry | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
     *)
       usage >&2
       die "unknown command \`$command\`"
@@ -479,11 +490,13 @@ main() {
   esac
   setup_engine
   case "$command" in swarm | all) setup_swarm ;; esac
-  case "$command" in base | image* | layers-* | all) setup_base ;; esac
+  case "$command" in base | image* | layers-* | example-* | all) setup_base ;; esac
   case "$command" in
     images | all) setup_images ;;
     image-*) image "${command#image-}" ;;
     layers-*) layers "${command#layers-}" ;;
+    example-images) for_examples image ;;
+    example-layers) for_examples layers ;;
     nodes) setup_nodes ;;
   esac
 }
