@@ -4,6 +4,7 @@ Locust's own master allows the workers half a second for their last report, writ
 at its end, and flushes them less often.
 """
 
+import json
 import sys
 
 import gevent
@@ -11,7 +12,7 @@ from locust import events, main, stats
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner
 
-RESULTS = "/atq/results/locust"
+RESULTS = "/atq/results/locust.json"
 # Seconds beyond `--stop-timeout`, which the workers need to end their users.
 REPORT_TIMEOUT = 10
 
@@ -37,7 +38,10 @@ def quit_after_last_reports(master):
 
 
 def write_last_figures(master):
-    stats.save_stats_json(master.stats, RESULTS)
+    """Writes what `--json-file` would, but keeps the printed summary, and the figures for the HTML page."""
+    entries = [entry.serialize() for entry in master.stats.entries.values() if entry.num_requests or entry.num_failures]
+    with open(RESULTS, "w", encoding="utf-8") as file:
+        json.dump(entries, file, indent=4)
     # The CSV files are written once more.
     gevent.sleep(stats.CSV_STATS_INTERVAL_SEC * 1.2)
 
