@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use ipnet::IpNet;
 
+use crate::exec_at::{ExecAtArgs, NAME};
 use crate::protocol::DEFAULT_PORT;
 use crate::share::Total;
 
@@ -20,7 +21,7 @@ Exit codes of the master: the highest exit code of the tools (128 and the number
   123  a worker refused its share, or does not speak this protocol
   124  --timeout has passed
   126  a tool could not be executed
-  127  a tool could not be executed, because it was removed
+  127  a tool or its interpreter does not exist
   143  SIGTERM (130: SIGINT)
 
 Exit codes of a worker: that of its tool. Its own:
@@ -30,7 +31,7 @@ Exit codes of a worker: that of its tool. Its own:
   122  the start was received late
   123  the start was refused or cancelled
   126  the tool is not executable
-  127  the tool does not exist
+  127  the tool or its interpreter does not exist
   143  SIGTERM before the start (130: SIGINT)";
 
 /// Starts a tool that has no master on all workers at one instant, with a share for each.
@@ -54,6 +55,9 @@ pub enum Role {
     /// Start the tools of all workers at one instant, follow them, end with the worst exit code
     #[command(after_help = EXIT_CODES)]
     Master(MasterArgs),
+    /// Becomes the tool; started by a worker
+    #[command(name = NAME, hide = true)]
+    ExecAt(ExecAtArgs),
 }
 
 /// Arguments of a worker.

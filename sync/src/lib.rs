@@ -12,6 +12,7 @@
 
 pub mod args;
 pub mod clock;
+pub mod exec_at;
 pub mod exit;
 pub mod master;
 pub mod output;

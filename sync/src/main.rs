@@ -4,21 +4,27 @@ use std::process::exit;
 
 use atq_sync::args::{Args, Role};
 use atq_sync::exit::Code;
-use atq_sync::{master, output, worker};
+use atq_sync::{exec_at, master, output, worker};
 use clap::Parser;
 
 fn main() {
-    let role = Args::parse().role;
+    let code = match Args::parse().role {
+        Role::ExecAt(args) => exec_at::run(&args),
+        Role::Worker(args) => block_on(worker::run(args)),
+        Role::Master(args) => block_on(master::run(args)),
+    };
+    exit(code.value().into());
+}
+
+fn block_on(role: impl Future<Output = Code>) -> Code {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let code = match (runtime, role) {
-        (Err(error), _) => {
+    match runtime {
+        Ok(runtime) => runtime.block_on(role),
+        Err(error) => {
             output::problem(&format!("cannot start: {error}"));
             Code::REFUSED
         }
-        (Ok(runtime), Role::Worker(args)) => runtime.block_on(worker::run(args)),
-        (Ok(runtime), Role::Master(args)) => runtime.block_on(master::run(args)),
-    };
-    exit(code.value().into());
+    }
 }

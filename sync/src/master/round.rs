@@ -254,8 +254,11 @@ impl Round {
         };
         let before = seat.over.is_some();
         seat.apply(report);
-        if !before && seat.over.is_some() && summary::seat_code(seat) != Code::SUCCESS {
-            problem(&summary::line(seat));
+        let failed = !before && seat.over.is_some() && summary::seat_code(seat) != Code::SUCCESS;
+        let text = summary::line(seat);
+        // The last one is among the lines of all workers right after it.
+        if failed && self.running() > 0 {
+            problem(&text);
         }
     }
 

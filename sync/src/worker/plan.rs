@@ -1,12 +1,12 @@
 //! The tool and its arguments. It is searched before the worker listens, so that a wrong command is reported at once.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::fs::{Access, access};
 
+use crate::exec_at::NAME;
 use crate::exit::{Code, Failure};
 use crate::placeholder::Template;
 use crate::share::Share;
@@ -41,19 +41,24 @@ impl Plan {
         })
     }
 
-    /// The command for a share: in a process group of its own, without standard input, with the output of this process.
+    /// The command for a share: this program, which becomes the tool at the start.
     ///
     /// # Errors
-    /// A placeholder that the share has no value for.
+    /// A placeholder that the share has no value for, or this program is not found.
     pub fn command(&self, share: &Share) -> Result<Command, String> {
         let arguments = self.arguments.iter().map(|one| one.fill(share));
-        let mut command = Command::new(&self.program);
+        let own = std::env::current_exe()
+            .map_err(|error| format!("cannot find atq-sync itself: {error}"))?;
+        let mut command = Command::new(own);
         command
-            .arg0(&self.name)
+            .args([
+                OsStr::new(NAME),
+                OsStr::new("--"),
+                self.program.as_os_str(),
+                &self.name,
+            ])
             .args(arguments.collect::<Result<Vec<_>, _>>()?)
-            .envs(share.environment())
-            .stdin(Stdio::null())
-            .process_group(0);
+            .envs(share.environment());
         Ok(command)
     }
 }

@@ -1,6 +1,5 @@
 //! The time with one master: share, start, the tool's run, its end.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -38,7 +37,7 @@ pub enum SessionEnd {
 #[derive(Debug)]
 enum Phase {
     Waiting,
-    Prepared(Box<Command>),
+    Prepared(Tool),
     Armed(Tool, Instant),
     Running(Tool),
     Ended(Code),
@@ -133,15 +132,21 @@ impl<'a> Session<'a> {
         if let Err(why) = share.check() {
             return self.on_loss(&format!("the master sent an impossible share: {why}"));
         }
-        let command = self.worker.plan.command(share);
-        match command {
-            Ok(command) => {
+        match self.create(share) {
+            Ok(tool) => {
                 problem(&format!("share: {}", describe(share)));
-                self.phase = Phase::Prepared(Box::new(command));
+                self.phase = Phase::Prepared(tool);
                 self.send(FromWorker::Prepared).await
             }
             Err(why) => self.refuse(why).await,
         }
+    }
+
+    /// Creates the process that becomes the tool.
+    fn create(&self, share: &Share) -> Result<Tool, String> {
+        let command = self.worker.plan.command(share)?;
+        let cannot = |error| format!("cannot create a process: {}", reason(&error));
+        Tool::create(command, self.sender.clone()).map_err(cannot)
     }
 
     async fn refuse(&mut self, reason: String) -> Option<SessionEnd> {
@@ -161,8 +166,8 @@ impl<'a> Session<'a> {
         let Some(instant) = instant.filter(|it| *it <= latest) else {
             return self.on_loss("the master sent a start that is more than 10 minutes ahead");
         };
-        let command = match std::mem::replace(&mut self.phase, Phase::Ended(Code::LATE)) {
-            Phase::Prepared(command) => *command,
+        let mut tool = match std::mem::replace(&mut self.phase, Phase::Ended(Code::LATE)) {
+            Phase::Prepared(tool) => tool,
             other => {
                 self.phase = other;
                 return self.on_loss("the master sent a start without a share before");
@@ -170,27 +175,33 @@ impl<'a> Session<'a> {
         };
         let late = now.saturating_duration_since(instant);
         if !late.is_zero() {
+            let by = duration(late);
             problem(&format!(
-                "the start was received {} late; the tool is not started",
-                duration(late)
+                "the start was received {by} late; the tool is not started"
             ));
-            return self
-                .send(FromWorker::Late {
-                    late_ns: unsigned(late),
-                })
-                .await;
+            return self.late(tool, late).await;
         }
-        match Tool::arm(command, instant, self.sender.clone()) {
-            Ok(tool) => {
-                self.phase = Phase::Armed(tool, instant);
-                let margin_ns = unsigned(instant - now);
-                self.send(FromWorker::Armed { margin_ns }).await
-            }
-            Err(error) => self.not_started(&error).await,
+        if let Err(error) = tool.start_at(instant) {
+            return self.not_started(&error).await;
         }
+        self.phase = Phase::Armed(tool, instant);
+        let margin_ns = unsigned(instant - now);
+        self.send(FromWorker::Armed { margin_ns }).await
+    }
+
+    async fn late(&mut self, tool: Tool, by: Duration) -> Option<SessionEnd> {
+        drop(tool);
+        self.send(FromWorker::Late {
+            late_ns: unsigned(by),
+        })
+        .await
     }
 
     async fn on_tool(&mut self, event: ToolEvent) -> Option<SessionEnd> {
+        if matches!(self.phase, Phase::Ended(_)) {
+            // The end of a process that was dropped before the start.
+            return None;
+        }
         match event {
             ToolEvent::Started(at) => self.started(at).await,
             ToolEvent::NotStarted(error) => self.not_started(&error).await,
@@ -215,11 +226,14 @@ impl<'a> Session<'a> {
     }
 
     async fn not_started(&mut self, error: &std::io::Error) -> Option<SessionEnd> {
-        let code = match error.kind() {
-            std::io::ErrorKind::NotFound => Code::NOT_FOUND,
-            _ => Code::NOT_EXECUTABLE,
+        let (code, why) = match error.kind() {
+            std::io::ErrorKind::NotFound => (
+                Code::NOT_FOUND,
+                "it or its interpreter does not exist".to_owned(),
+            ),
+            _ => (Code::NOT_EXECUTABLE, reason(error)),
         };
-        let reason = format!("the tool cannot be executed: {}", reason(error));
+        let reason = format!("the tool cannot be executed: {why}");
         problem(&reason);
         self.phase = Phase::Ended(code);
         self.send(FromWorker::NotStarted {

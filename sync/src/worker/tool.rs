@@ -1,210 +1,148 @@
-//! The process of the tool: a thread waits for the instant, starts it, and waits for its end.
+//! The process of the tool. It exists before the start, see [`crate::exec_at`]; a thread follows it.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::exec_at::{from_machine, to_machine};
 use crate::exit::ProcessEnd;
-
-/// The last part of the wait, without the possibility to cancel: a plain sleep is the most precise.
-const LAST_SLEEP: Duration = Duration::from_millis(2);
 
 /// What happened to the tool.
 #[derive(Debug)]
 pub enum ToolEvent {
-    /// Executed; the time is right after it.
+    /// Executed; the time is right before it.
     Started(Instant),
     /// Not executed.
     NotStarted(io::Error),
-    /// Cancelled before the start.
+    /// Stopped before the start.
     Cancelled,
     /// Ended, with the time since the start.
     Ended(ProcessEnd, Duration),
 }
 
+/// The process group, as long as its first process is not reaped: its number cannot belong to another one then.
 #[derive(Debug)]
-enum State {
-    Waiting,
-    Cancelled,
-    /// The first process is not reaped yet, so the number of the group cannot belong to another one.
-    Running(Pid),
-    Ended,
-}
+struct Group(Mutex<Option<Pid>>);
 
-#[derive(Debug)]
-struct Gate {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Group {
+    fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until shortly before the instant, or until the start is cancelled.
-    fn wait(&self, at: Instant) {
-        let time = at.saturating_duration_since(Instant::now() + LAST_SLEEP);
-        let waiting = |state: &mut State| matches!(state, State::Waiting);
-        drop(self.changed.wait_timeout_while(self.lock(), time, waiting));
-        if waiting(&mut self.lock()) {
-            thread::sleep(at.saturating_duration_since(Instant::now()));
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = *self.lock() {
+            // The processes may have ended.
+            let _ = kill_process_group(group, signal);
         }
     }
 
-    /// Starts the process unless the start is cancelled.
-    fn spawn(&self, command: &mut Command) -> io::Result<Option<Child>> {
-        let mut state = self.lock();
-        if matches!(*state, State::Cancelled) {
-            return Ok(None);
-        }
-        let child = command.spawn()?;
-        *state = State::Running(Pid::from_child(&child));
-        Ok(Some(child))
-    }
-
-    /// Waits for the end of the first process, and kills what is left of its group.
+    /// Waits for the end of the first process, and kills what is left of the group.
     fn reap(&self, child: &mut Child) -> io::Result<ProcessEnd> {
-        let group = Pid::from_child(child);
+        let first = Pid::from_child(child);
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        rustix::io::retry_on_intr(|| waitid(WaitId::Pid(group), options))?;
-        let mut state = self.lock();
-        let _ = kill_process_group(group, Signal::KILL);
+        rustix::io::retry_on_intr(|| waitid(WaitId::Pid(first), options))?;
+        let mut group = self.lock();
+        let _ = kill_process_group(first, Signal::KILL);
         let status = child.wait()?;
-        *state = State::Ended;
+        *group = None;
         Ok(ProcessEnd::of(status))
     }
 }
 
-/// A tool that will be started, runs, or has ended.
+/// A tool that will be started, runs, or has ended. Dropped before the start, it is not started.
 #[derive(Debug)]
 pub struct Tool {
-    gate: Arc<Gate>,
+    channel: UnixStream,
+    group: Arc<Group>,
 }
 
 impl Tool {
-    /// Starts the command at an instant. Events arrive in `events`; the last one is `NotStarted`, `Cancelled` or `Ended`.
+    /// Creates the process, in a group of its own, without starting the tool. Events arrive in `events`; the last one is
+    /// `NotStarted`, `Cancelled` or `Ended`.
     ///
     /// # Errors
-    /// No thread can be created.
-    pub fn arm(
-        command: Command,
-        at: Instant,
-        events: UnboundedSender<ToolEvent>,
-    ) -> io::Result<Self> {
-        let gate = Arc::new(Gate {
-            state: Mutex::new(State::Waiting),
-            changed: Condvar::new(),
-        });
-        let inner = Arc::clone(&gate);
+    /// No process or thread can be created.
+    pub fn create(mut command: Command, events: UnboundedSender<ToolEvent>) -> io::Result<Self> {
+        let (channel, other) = UnixStream::pair()?;
+        let child = command
+            .stdin(OwnedFd::from(other))
+            .process_group(0)
+            .spawn()?;
+        let group = Arc::new(Group(Mutex::new(Some(Pid::from_child(&child)))));
+        let tool = Self {
+            channel: channel.try_clone()?,
+            group: Arc::clone(&group),
+        };
+        let follow = move || follow(channel, child, &group, &events);
         thread::Builder::new()
             .name("tool".to_owned())
-            .spawn(move || run(&inner, command, at, &events))?;
-        Ok(Self { gate })
+            .spawn(follow)?;
+        Ok(tool)
+    }
+
+    /// Starts the tool at an instant.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn start_at(&mut self, at: Instant) -> io::Result<()> {
+        self.channel.write_all(&to_machine(at).to_ne_bytes())
     }
 
     /// Cancels the start, or sends SIGTERM to the process group.
     pub fn stop(&self) {
-        let mut state = self.gate.lock();
-        match *state {
-            State::Waiting => *state = State::Cancelled,
-            State::Running(group) => drop(kill_process_group(group, Signal::TERM)),
-            State::Cancelled | State::Ended => (),
-        }
-        self.gate.changed.notify_all();
+        self.group.signal(Signal::TERM);
     }
 
     /// Sends SIGKILL to the process group.
     pub fn kill(&self) {
-        if let State::Running(group) = *self.gate.lock() {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        self.group.signal(Signal::KILL);
     }
 }
 
-fn run(gate: &Gate, mut command: Command, at: Instant, events: &UnboundedSender<ToolEvent>) {
-    // The receiver is gone only when the process ends.
+impl Drop for Tool {
+    fn drop(&mut self) {
+        // The process ends if the tool is not started yet, and is not affected otherwise.
+        let _ = self.channel.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn follow(
+    channel: UnixStream,
+    mut child: Child,
+    group: &Group,
+    events: &UnboundedSender<ToolEvent>,
+) {
+    // The receiver is gone only when nobody waits for the tool any more.
     let tell = |event| drop(events.send(event));
-    gate.wait(at);
-    let child = gate.spawn(&mut command);
-    let started = Instant::now();
-    match child {
-        Err(error) => tell(ToolEvent::NotStarted(error)),
-        Ok(None) => tell(ToolEvent::Cancelled),
-        Ok(Some(mut child)) => {
-            tell(ToolEvent::Started(started));
-            let end = gate.reap(&mut child).unwrap_or(ProcessEnd::Code(u8::MAX));
-            tell(ToolEvent::Ended(end, started.elapsed()));
-        }
+    let started = started(channel);
+    if let Ok(Some(at)) = started {
+        tell(ToolEvent::Started(at));
     }
+    let end = group.reap(&mut child).unwrap_or(ProcessEnd::Code(u8::MAX));
+    tell(match started {
+        Ok(Some(at)) => ToolEvent::Ended(end, at.elapsed()),
+        Ok(None) => ToolEvent::Cancelled,
+        Err(error) => ToolEvent::NotStarted(error),
+    });
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use std::os::unix::process::CommandExt;
-    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
-    fn arm(script: &str, after: Duration) -> (Tool, UnboundedReceiver<ToolEvent>, Instant) {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]).process_group(0);
-        let (sender, events) = unbounded_channel();
-        let at = Instant::now() + after;
-        (Tool::arm(command, at, sender).unwrap(), events, at)
+/// Waits for the start; `None` if the process ended before.
+fn started(mut channel: UnixStream) -> io::Result<Option<Instant>> {
+    let mut time = [0; 8];
+    if channel.read_exact(&mut time).is_err() {
+        return Ok(None);
     }
-
-    #[tokio::test]
-    async fn a_tool_starts_at_its_instant_and_not_before() {
-        let (_tool, mut events, at) = arm("exit 3", Duration::from_millis(200));
-        let Some(ToolEvent::Started(started)) = events.recv().await else {
-            panic!()
-        };
-        assert!(started >= at);
-        assert!(matches!(
-            events.recv().await,
-            Some(ToolEvent::Ended(ProcessEnd::Code(3), _))
-        ));
-    }
-
-    #[tokio::test]
-    async fn a_cancelled_tool_does_not_start() {
-        let (tool, mut events, _) = arm("exit 3", Duration::from_secs(3600));
-        tool.stop();
-        assert!(matches!(events.recv().await, Some(ToolEvent::Cancelled)));
-    }
-
-    #[tokio::test]
-    async fn a_stop_reaches_the_whole_group_and_leftovers_are_killed() {
-        // The child ignores SIGTERM and would hold the pipe open.
-        let (reader, writer) = std::io::pipe().unwrap();
-        let mut command = Command::new("/bin/sh");
-        let script = "trap 'exit 7' TERM; (trap '' TERM; echo ready; sleep 600) & wait";
-        command.args(["-c", script]).process_group(0).stdout(writer);
-        let (sender, mut events) = unbounded_channel();
-        let tool = Tool::arm(command, Instant::now(), sender).unwrap();
-        let output = tokio::task::spawn_blocking(move || {
-            let mut lines = io::BufRead::lines(io::BufReader::new(reader));
-            let first = lines.next().unwrap().unwrap();
-            (first, lines)
-        });
-        let (first, mut lines) = output.await.unwrap();
-        assert_eq!(first, "ready");
-        assert!(matches!(events.recv().await, Some(ToolEvent::Started(_))));
-        tool.stop();
-        assert!(matches!(
-            events.recv().await,
-            Some(ToolEvent::Ended(ProcessEnd::Code(7), _))
-        ));
-        // The pipe ends only if no process of the group is left.
-        assert!(lines.next().is_none());
-        tool.stop();
-        tool.kill();
+    let mut error = [0; 4];
+    match channel.read_exact(&mut error) {
+        Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(error))),
+        Err(_) => Ok(Some(from_machine(i64::from_ne_bytes(time)))),
     }
 }

@@ -32,7 +32,7 @@ fn a_wrong_command_ends_the_worker_before_it_listens() {
 fn a_tool_that_the_system_cannot_execute_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let tool = dir.path().join("tool");
-    std::fs::write(&tool, [0_u8; 64]).unwrap();
+    std::fs::write(&tool, "#!/no/such/interpreter\n").unwrap();
     std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let args = [
         "worker",
@@ -52,11 +52,9 @@ fn a_tool_that_the_system_cannot_execute_stops_the_start() {
         .to_owned();
     let other = worker("exec sleep 600");
     let ended = master(&[&address, &other.address], &[]).end();
-    ended.expect(
-        126,
-        &["before the start, worker 1", "the tool cannot be executed"],
-    );
-    broken.end().expect(126, &["the tool cannot be executed"]);
+    let why = "the tool cannot be executed: it or its interpreter does not exist";
+    ended.expect(127, &["before the start, worker 1", why]);
+    broken.end().expect(127, &[why]);
     // Its tool was stopped, or not started any more.
     let code = other.process.end().code;
     assert!(code == 143 || code == 123, "{code}");

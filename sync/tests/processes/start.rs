@@ -131,7 +131,10 @@ fn help_lists_the_exit_codes() {
     let ended = Process::start(&["--help"], &[]).end();
     ended.expect(
         0,
-        &["120  a worker never came", "127  the tool does not exist"],
+        &[
+            "120  a worker never came",
+            "127  the tool or its interpreter",
+        ],
     );
 }
 

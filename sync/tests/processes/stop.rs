@@ -112,3 +112,31 @@ fn tools_that_run_too_long_are_stopped_and_named() {
         ],
     );
 }
+
+#[test]
+fn a_process_that_the_tool_leaves_behind_is_killed() {
+    let script =
+        "(trap '' TERM; echo left; sleep 600) & while ! [ -e /proc/$! ]; do :; done; exit 7";
+    let one = worker(script);
+    master(&[&one.address], &[])
+        .end()
+        .expect(7, &[": exit code 7 after "]);
+    // The output ends only if no process of the group is left.
+    one.process.end().expect(7, &[]);
+}
+
+#[test]
+fn a_killed_worker_does_not_start_its_tool_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("started");
+    let one = worker(&format!("touch {}", mark.display()));
+    let mut process = master(&[&one.address], &["--lead", "3s"]);
+    process.until("all tools start in");
+    one.process.signal(Signal::KILL);
+    // The output ends only if no process is left.
+    assert_eq!(one.process.end().code, 137);
+    process
+        .end()
+        .expect(121, &["lost: the connection was closed"]);
+    assert!(!mark.exists());
+}
