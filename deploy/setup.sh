@@ -278,10 +278,12 @@ copied_programs() { sed -n 's/^COPY \(--[^ ]* \)*atq-\([a-z]*\) .*/\2/p' "$ROOT/
 
 # static_program NAME: sets PROGRAM to the static atq-NAME: that of ATQ_<NAME>_BIN, else it is built.
 static_program() {
-  local variable=ATQ_${1^^}_BIN dir=$TARGET/programs
+  local variable=ATQ_${1^^}_BIN dir=$TARGET/programs profile=debug
+  # A load generator must be fast.
+  [ "$1" != mqtt ] || profile=release
   PROGRAM=${!variable:-}
   if [ -z "$PROGRAM" ]; then
-    build_static debug "$1"
+    build_static "$profile" "$1"
     mkdir -p "$dir"
     install -m 755 "$PROGRAM" "$dir/atq-$1"
     strip --strip-debug "$dir/atq-$1"

@@ -33,6 +33,9 @@ macro_rules! files {
 
 const JMETER: &[File] = files!("jmeter": "README.md", "task.json", "bundle/plan.jmx");
 const LOCUST: &[File] = files!("locust": "README.md", "task.json", "bundle/locustfile.py");
+const MQTT: &[File] = files!(
+    "mqtt": "README.md", "task.json", "task-locust.json", "bundle/devices.csv", "bundle/locustfile_mqtt.py"
+);
 const PLAIN: &[File] = files!(
     "plain": "README.md", "task.json", "bundle/master.sh", "bundle/worker.sh", "bundle/answer.sh"
 );
@@ -43,6 +46,7 @@ impl Example {
         match self {
             Self::Jmeter => ("jmeter", JMETER),
             Self::Locust => ("locust", LOCUST),
+            Self::Mqtt => ("mqtt", MQTT),
             Self::Plain => ("plain", PLAIN),
         }
     }
