@@ -5,7 +5,7 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|programs|registry|browser|gitlab-ci-local|
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|programs|registry|mosquitto|browser|gitlab-ci-local|
                        openapi-clients|mdbook|cargo-deny|nodes|all]
 
   engine           a running Docker Engine (installed and started if missing)
@@ -15,11 +15,12 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|prog
   image-<name>     base, and one image of images/versions
   layers-<name>    base, and the layers of that image that contain none of this project's programs, so that they can be
                    built before these or at the same time
-  programs         static atq-director, atq, atq-discovery and atq-carrier in `programs` of the build directory, for
-                   tests: not optimised, so that they are built quickly
+  programs         static atq-director, atq, atq-discovery, atq-carrier, atq-sync and atq-mqtt in `programs` of the
+                   build directory, for tests: not optimised, so that they are built quickly
   nodes            engine, and the tools that deploy/nodes.sh needs for additional nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that its service is never started
+  mosquitto        the programs `mosquitto` and `mosquitto_passwd` for tests, from Debian's packages; likewise unpacked
   browser          the program `chromium` for tests of all pages, from Debian's package
   gitlab-ci-local  the program of that name for tests of the GitLab template, in the version pinned in
                    deploy/gitlab/test, installed by npm into ATQ_STATE; nothing is installed globally
@@ -362,18 +363,18 @@ setup_images() {
 # ---------------------------------------------------------------- programs
 
 # One call of Cargo, with the flags of the images, so that tests and images use the same files and nothing is built twice.
-# Sidecar and carrier go to each node, so they have no debug information.
+# Sidecar, carrier, atq-sync and atq-mqtt go to each node, so they have no debug information.
 setup_programs() {
   has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs"
   local host dir=$TARGET/programs program
   host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
   RUSTFLAGS="-C target-feature=+crt-static" cargo_build --locked --target "$host" \
-    -p atq-director -p atq-cli -p atq-discovery -p atq-carrier
+    -p atq-director -p atq-cli -p atq-discovery -p atq-carrier -p atq-sync -p atq-mqtt
   mkdir -p "$dir"
-  for program in atq-director atq atq-discovery atq-carrier; do
+  for program in atq-director atq atq-discovery atq-carrier atq-sync atq-mqtt; do
     install -m 755 "$TARGET/$host/debug/$program" "$dir/$program"
   done
-  strip --strip-debug "$dir/atq-discovery" "$dir/atq-carrier"
+  strip --strip-debug "$dir/atq-discovery" "$dir/atq-carrier" "$dir/atq-sync" "$dir/atq-mqtt"
   say "programs: in $dir"
 }
 
@@ -394,6 +395,38 @@ setup_registry() {
     rm -rf "$dir/unpacked"
   fi
   say "registry: $(PATH=$PATH:$dir command -v docker-registry)"
+}
+
+# ---------------------------------------------------------------- mosquitto
+
+# The package and the libraries that it needs besides those of every Debian; the service is never started.
+MOSQUITTO_PACKAGES=(mosquitto libcjson1 libdlt2 libev4 libuv1 libwebsockets17 libwrap0)
+
+# A script that runs a program of the unpacked package with the unpacked libraries.
+mosquitto_script() {
+  cat <<SCRIPT
+#!/bin/sh
+LD_LIBRARY_PATH=$1/usr/lib/$(uname -m)-linux-gnu exec $1/usr/$2 "\$@"
+SCRIPT
+}
+
+# The tests look for it on PATH, in /usr/sbin and in `tools` of the build directory.
+setup_mosquitto() {
+  local dir=$TARGET/tools package program
+  if ! PATH=$PATH:/usr/sbin has mosquitto && [ ! -x "$dir/mosquitto" ]; then
+    has apt-get || die "\`mosquitto\` is missing and apt-get is not available" \
+      "install it with this system's package manager, then run this again"
+    ! is_root || apt_update
+    rm -rf "$dir/mosquitto-package"
+    mkdir -p "$dir/mosquitto-package/packages"
+    run_long "apt-get download mosquitto" env -C "$dir/mosquitto-package/packages" apt-get download "${MOSQUITTO_PACKAGES[@]}"
+    for package in "$dir"/mosquitto-package/packages/*.deb; do dpkg-deb -x "$package" "$dir/mosquitto-package"; done
+    for program in sbin/mosquitto bin/mosquitto_passwd; do
+      mosquitto_script "$dir/mosquitto-package" "$program" >"$dir/${program#*/}"
+      chmod +x "$dir/${program#*/}"
+    done
+  fi
+  say "mosquitto: $(PATH=$PATH:/usr/sbin:$dir command -v mosquitto)"
 }
 
 # ---------------------------------------------------------------- browser
@@ -459,7 +492,7 @@ main() {
       return
       ;;
     image-* | layers-*) require_image "${command#*-}" ;;
-    engine | swarm | base | images | programs | registry | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
+    engine | swarm | base | images | programs | registry | mosquitto | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
     *)
       usage >&2
       die "unknown command \`$command\`"
@@ -474,7 +507,7 @@ main() {
   [ "$command" = programs ] || one_at_a_time
   # Commands that do not need an Engine.
   case "$command" in
-    programs | registry | browser | gitlab-ci-local | openapi-clients)
+    programs | registry | mosquitto | browser | gitlab-ci-local | openapi-clients)
       "setup_$command"
       return
       ;;

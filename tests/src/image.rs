@@ -1,9 +1,10 @@
 //! Images that a test builds for itself, based on the test image.
 
+use crate::director::built;
 use crate::docker::docker;
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::Stdio;
-use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// An image. Removed when dropped.
@@ -19,20 +20,29 @@ impl Image {
     /// # Errors
     /// When it cannot be built.
     pub async fn build(name: &str, lines: &str) -> Result<Self> {
-        let mut child = Command::new("docker")
+        Self::build_with(name, lines, &[]).await
+    }
+
+    /// Like [`Self::build`], with files that the lines can copy.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub async fn build_with(name: &str, lines: &str, files: &[&Path]) -> Result<Self> {
+        let context = tempfile::tempdir()?;
+        let text = format!("FROM atq-testload:dev\nLABEL com.atq.image=test\n{lines}\n");
+        std::fs::write(context.path().join("Dockerfile"), text)?;
+        for file in files {
+            let base = file.file_name().context("a file without a name")?;
+            std::fs::copy(file, context.path().join(base))?;
+        }
+        let output = Command::new("docker")
             // BuildKit is not part of every client, and is not needed.
             .env("DOCKER_BUILDKIT", "0")
-            .args(["build", "--quiet", "--force-rm", "--tag", name, "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
+            .args(["build", "--quiet", "--force-rm", "--tag", name])
+            .arg(context.path())
+            .output()
+            .await
             .context("cannot run `docker build`")?;
-        let file = format!("FROM atq-testload:dev\nLABEL com.atq.image=test\n{lines}\n");
-        let mut input = child.stdin.take().context("no standard input")?;
-        input.write_all(file.as_bytes()).await?;
-        drop(input);
-        let output = child.wait_with_output().await?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
             bail!("docker build of `{name}`: {}", why.trim());
@@ -40,6 +50,15 @@ impl Image {
         Ok(Self {
             name: name.to_owned(),
         })
+    }
+
+    /// Builds an image whose command is one of `atq-sync`.
+    ///
+    /// # Errors
+    /// When it cannot be built, or `atq-sync` is not.
+    pub async fn sync(name: &str) -> Result<Self> {
+        let lines = "COPY atq-sync /bin/atq-sync\nENTRYPOINT [\"/bin/atq-sync\"]";
+        Self::build_with(name, lines, &[&built("atq-sync")?]).await
     }
 
     /// Builds an image whose first argument is a shell script.

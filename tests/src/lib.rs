@@ -25,3 +25,4 @@ pub mod registry;
 pub mod sample_reports;
 pub mod soak;
 pub mod stats;
+pub mod sync;

@@ -81,6 +81,20 @@ impl Nodes {
         docker_at(self.host(node), args).await
     }
 
+    /// Copies an image from the host to every node.
+    ///
+    /// # Errors
+    /// When the host's Engine does not have it, or a node does not take it.
+    pub async fn load(&self, image: &str) -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        let path = file.path().to_str().context("a path that is not UTF-8")?;
+        crate::docker::docker(&["save", "-o", path, image]).await?;
+        for node in ALL {
+            self.docker(node, &["load", "-q", "-i", path]).await?;
+        }
+        Ok(())
+    }
+
     /// Sets the availability of a node: `active` or `drain`.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod isolation;
 mod live_figures;
 mod node_loss;
 mod placement;
+mod sync;
 
 use anyhow::{Context, Result, ensure};
 use atq_api_spec::task::{Failure, Task};
@@ -46,6 +47,12 @@ async fn a_swarm_of_three_nodes() -> Result<()> {
             "samples of a lost node",
             live_figures::samples_of_a_lost_node,
         )
+        .await?;
+    runner
+        .run("tools started together", sync::tools_started_together)
+        .await?;
+    runner
+        .run("tools on a lost node", sync::tools_on_a_lost_node)
         .await?;
     runner.run("node killed", node_loss::node_killed).await?;
     runner

@@ -26,4 +26,5 @@ mod runs;
 mod soak;
 mod stack;
 mod stop_and_delete;
+mod sync;
 mod verdict;

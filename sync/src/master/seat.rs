@@ -1,0 +1,244 @@
+//! What the master knows of each worker. Pure.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::args::Peer;
+use crate::clock::{MasterTime, Offset};
+use crate::exit::{Code, ProcessEnd};
+use crate::share::MAX_WORKERS;
+
+/// News of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// It cannot be reached yet.
+    Unreachable(String),
+    /// It is connected; with its number, if it knows it.
+    Connected(Option<u32>),
+    /// Its clock is compared.
+    Measured(Offset),
+    /// It has its share.
+    Prepared,
+    /// It has the instant of the start, with this time left.
+    Armed(Duration),
+    /// Its tool was started at this time.
+    Started(MasterTime),
+    /// It takes no further part.
+    Over(Over),
+}
+
+/// Why a worker takes no further part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Over {
+    /// It does not do what it was asked to.
+    Refused(String),
+    /// It received the start late by this time.
+    Late(Duration),
+    /// Its tool could not be executed.
+    NotStarted(Code, String),
+    /// The start was cancelled.
+    Cancelled,
+    /// Its tool has ended.
+    Ended {
+        /// How.
+        end: ProcessEnd,
+        /// After this time.
+        time: Duration,
+        /// Whether the worker received a signal before.
+        interrupted: bool,
+    },
+    /// Its connection ended, or it was silent.
+    Lost(String),
+}
+
+/// How far a worker is, in the order of the start.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Not connected.
+    Absent,
+    /// Connected.
+    Connected,
+    /// Its clock is compared.
+    Measured,
+    /// It has its share.
+    Prepared,
+    /// It knows the instant of the start.
+    Armed,
+    /// Its tool was started.
+    Started,
+}
+
+/// A worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// Its number, from 1: that of the container, or its place among the addresses.
+    pub number: u32,
+    /// Its address.
+    pub address: SocketAddr,
+    /// How far it is.
+    pub stage: Stage,
+    /// Why it takes no further part.
+    pub over: Option<Over>,
+    /// The last reason why it cannot be reached.
+    pub unreachable: Option<String>,
+    /// Its number according to itself.
+    pub replica: Option<u32>,
+    /// Its clock.
+    pub offset: Option<Offset>,
+    /// The start of its tool.
+    pub started: Option<MasterTime>,
+    /// The time that was left when it received the start.
+    pub margin: Option<Duration>,
+}
+
+impl Seat {
+    /// A worker that is not connected.
+    pub fn new(number: u32, address: SocketAddr) -> Self {
+        Self {
+            number,
+            address,
+            stage: Stage::Absent,
+            over: None,
+            unreachable: None,
+            replica: None,
+            offset: None,
+            started: None,
+            margin: None,
+        }
+    }
+
+    /// Applies news. After `Over` nothing changes.
+    pub fn apply(&mut self, report: Report) {
+        if self.over.is_some() {
+            return;
+        }
+        match report {
+            Report::Unreachable(why) => self.unreachable = Some(why),
+            Report::Connected(replica) => {
+                self.replica = replica;
+                self.advance(Stage::Connected);
+            }
+            Report::Measured(offset) => {
+                self.offset = Some(offset);
+                self.advance(Stage::Measured);
+            }
+            Report::Prepared => self.advance(Stage::Prepared),
+            Report::Armed(margin) => {
+                self.margin = Some(margin);
+                self.advance(Stage::Armed);
+            }
+            Report::Started(at) => {
+                self.started = Some(at);
+                self.advance(Stage::Started);
+            }
+            Report::Over(over) => self.over = Some(over),
+        }
+    }
+
+    fn advance(&mut self, stage: Stage) {
+        self.stage = self.stage.clone().max(stage);
+    }
+
+    /// The name for people.
+    pub fn label(&self, default_port: u16) -> String {
+        let Self {
+            number, address, ..
+        } = self;
+        match address.port() == default_port {
+            true => format!("worker {number} ({})", address.ip()),
+            false => format!("worker {number} ({address})"),
+        }
+    }
+}
+
+/// The workers at these addresses.
+///
+/// # Errors
+/// Too many, or an address twice.
+pub fn seats(workers: &[Peer], port: u16) -> Result<Vec<Seat>, String> {
+    if workers.len() > MAX_WORKERS as usize {
+        return Err(format!(
+            "{} workers; at most {MAX_WORKERS} are possible",
+            workers.len()
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    let seat = |(number, peer): (u32, &Peer)| {
+        let address = peer.socket(port);
+        match seen.insert(address) {
+            true => Ok(Seat::new(number, address)),
+            false => Err(format!(
+                "the worker {address} is listed twice (--workers, WORKER_CSV_VIPS)"
+            )),
+        }
+    };
+    (1..).zip(workers).map(seat).collect()
+}
+
+/// Puts the workers in the order of their own numbers if these are distinct, else leaves them in the order of the addresses.
+/// Returns the new order: the earlier places.
+pub fn order(replicas: &[Option<u32>]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..replicas.len()).collect();
+    let distinct: BTreeSet<u32> = replicas.iter().flatten().copied().collect();
+    if distinct.len() == replicas.len() {
+        places.sort_by_key(|place| replicas[*place]);
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn workers_are_ordered_by_their_numbers_only_if_these_are_distinct() {
+        assert_eq!(order(&[Some(3), Some(1), Some(2)]), [1, 2, 0]);
+        assert_eq!(order(&[Some(3), Some(3), Some(2)]), [0, 1, 2]);
+        assert_eq!(order(&[Some(3), None, Some(2)]), [0, 1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_worker_has_exactly_one_place(replicas in proptest::collection::vec(proptest::option::of(0..9_u32), 0..12)) {
+            let mut places = order(&replicas);
+            places.sort_unstable();
+            prop_assert_eq!(places, (0..replicas.len()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_listed_twice_is_refused() {
+        use clap::Parser;
+        let text = [
+            "atq-sync",
+            "master",
+            "--workers",
+            "10.0.0.1,10.0.0.2,10.0.0.1:7700",
+        ];
+        let crate::args::Role::Master(args) = crate::args::Args::parse_from(text).role else {
+            panic!()
+        };
+        let error = seats(&args.workers, 7700).unwrap_err();
+        assert_eq!(
+            error,
+            "the worker 10.0.0.1:7700 is listed twice (--workers, WORKER_CSV_VIPS)"
+        );
+        assert_eq!(seats(&args.workers, 7701).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn nothing_changes_after_the_end_of_a_worker() {
+        let mut seat = Seat::new(1, "10.0.0.1:1".parse().unwrap());
+        seat.apply(Report::Over(Over::Cancelled));
+        seat.apply(Report::Over(Over::Lost("late".to_owned())));
+        seat.apply(Report::Prepared);
+        assert_eq!(
+            (seat.stage, seat.over),
+            (Stage::Absent, Some(Over::Cancelled))
+        );
+    }
+}
