@@ -4,7 +4,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PROGRAMS=(atq-director atq-discovery atq-carrier atq-sync atq)
+PROGRAMS=(atq-director atq-discovery atq-carrier atq-sync atq-mqtt atq)
 
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }
 
@@ -19,7 +19,7 @@ main() {
   # With an explicit target the flag does not apply to build scripts and procedural macros, which cannot be static.
   RUSTFLAGS="-C target-feature=+crt-static" run_long "cargo build with link-time optimisation" \
     cargo build --locked --profile dist --target "$host" --package=atq-director --package=atq-discovery --package=atq-carrier --package=atq-sync \
-    --package=atq-cli
+    --package=atq-mqtt --package=atq-cli
   rm -rf "$out"
   mkdir -p "$out"
   for program in "${PROGRAMS[@]}"; do

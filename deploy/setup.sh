@@ -6,7 +6,7 @@ set -euo pipefail
 usage() {
   cat <<'HELP'
 usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|example-images|example-layers|programs|registry|
-                       browser|gitlab-ci-local|openapi-clients|mdbook|cargo-deny|nodes|all]
+                       mosquitto|browser|gitlab-ci-local|openapi-clients|mdbook|cargo-deny|nodes|all]
 
   engine           a running Docker Engine (installed and started if missing)
   swarm            engine, and an active Swarm with this node as a manager
@@ -17,11 +17,12 @@ usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|exam
                    built before these or at the same time
   example-images   base, and the images of the examples that use atq-sync, with those of their systems under test
   example-layers   base, and the layers of these
-  programs         static atq-director, atq, atq-discovery, atq-carrier and atq-sync in `programs` of the build
-                   directory, for tests: not optimised, so that they are built quickly
+  programs         static atq-director, atq, atq-discovery, atq-carrier, atq-sync and atq-mqtt in `programs` of the
+                   build directory, for tests: not optimised, so that they are built quickly
   nodes            engine, and the tools that deploy/nodes.sh needs for additional nodes on this machine
   registry         the program `docker-registry` for tests, from Debian's package; unpacked
                    and not installed, so that its service is never started
+  mosquitto        the programs `mosquitto` and `mosquitto_passwd` for tests, from Debian's packages; likewise unpacked
   browser          the program `chromium` for tests of all pages, from Debian's package
   gitlab-ci-local  the program of that name for tests of the GitLab template, in the version pinned in
                    deploy/gitlab/test, installed by npm into ATQ_STATE; nothing is installed globally
@@ -280,10 +281,12 @@ copied_programs() { sed -n 's/^COPY \(--[^ ]* \)*atq-\([a-z]*\) .*/\2/p' "$ROOT/
 
 # static_program NAME: sets PROGRAM to the static atq-NAME: that of ATQ_<NAME>_BIN, else it is built.
 static_program() {
-  local variable=ATQ_${1^^}_BIN dir=$TARGET/programs
+  local variable=ATQ_${1^^}_BIN dir=$TARGET/programs profile=debug
+  # A load generator must be fast.
+  [ "$1" != mqtt ] || profile=release
   PROGRAM=${!variable:-}
   if [ -z "$PROGRAM" ]; then
-    build_static debug "$1"
+    build_static "$profile" "$1"
     mkdir -p "$dir"
     install -m 755 "$PROGRAM" "$dir/atq-$1"
     strip --strip-debug "$dir/atq-$1"
@@ -360,7 +363,7 @@ setup_images() {
 }
 
 # Those that the tests of the examples use.
-EXAMPLE_IMAGES=(web vegeta wrk gatling artillery)
+EXAMPLE_IMAGES=(web vegeta wrk gatling artillery mosquitto mqtt)
 
 # for_examples image|layers
 for_examples() {
@@ -370,7 +373,7 @@ for_examples() {
 
 # ---------------------------------------------------------------- programs
 
-# The build of the tests, which includes the programs: tests and images use the same files. Sidecar, carrier and atq-sync go
+# The build of the tests, which includes the programs: tests and images use the same files. All but the Director and atq go
 # to each node, so they have no debug information.
 setup_programs() {
   has rustc || die "\`rustc\` is missing" "install Rust: https://rustup.rs"
@@ -379,10 +382,10 @@ setup_programs() {
   host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
   run_long "cargo build of tests and programs" make --no-print-directory -C "$ROOT" build-tests
   mkdir -p "$dir"
-  for program in atq-director atq atq-discovery atq-carrier atq-sync; do
+  for program in atq-director atq atq-discovery atq-carrier atq-sync atq-mqtt; do
     install -m 755 "$TARGET/$host/debug/$program" "$dir/$program"
   done
-  strip --strip-debug "$dir/atq-discovery" "$dir/atq-carrier" "$dir/atq-sync"
+  strip --strip-debug "$dir/atq-discovery" "$dir/atq-carrier" "$dir/atq-sync" "$dir/atq-mqtt"
   say "programs: in $dir"
 }
 
@@ -403,6 +406,38 @@ setup_registry() {
     rm -rf "$dir/unpacked"
   fi
   say "registry: $(PATH=$PATH:$dir command -v docker-registry)"
+}
+
+# ---------------------------------------------------------------- mosquitto
+
+# The package and the libraries that it needs besides those of every Debian; the service is never started.
+MOSQUITTO_PACKAGES=(mosquitto libcjson1 libdlt2 libev4 libuv1 libwebsockets17 libwrap0)
+
+# A script that runs a program of the unpacked package with the unpacked libraries.
+mosquitto_script() {
+  cat <<SCRIPT
+#!/bin/sh
+LD_LIBRARY_PATH=$1/usr/lib/$(uname -m)-linux-gnu exec $1/usr/$2 "\$@"
+SCRIPT
+}
+
+# The tests look for it on PATH, in /usr/sbin and in `tools` of the build directory.
+setup_mosquitto() {
+  local dir=$TARGET/tools package program
+  if ! PATH=$PATH:/usr/sbin has mosquitto && [ ! -x "$dir/mosquitto" ]; then
+    has apt-get || die "\`mosquitto\` is missing and apt-get is not available" \
+      "install it with this system's package manager, then run this again"
+    ! is_root || apt_update
+    rm -rf "$dir/mosquitto-package"
+    mkdir -p "$dir/mosquitto-package/packages"
+    run_long "apt-get download mosquitto" env -C "$dir/mosquitto-package/packages" apt-get download "${MOSQUITTO_PACKAGES[@]}"
+    for package in "$dir"/mosquitto-package/packages/*.deb; do dpkg-deb -x "$package" "$dir/mosquitto-package"; done
+    for program in sbin/mosquitto bin/mosquitto_passwd; do
+      mosquitto_script "$dir/mosquitto-package" "$program" >"$dir/${program#*/}"
+      chmod +x "$dir/${program#*/}"
+    done
+  fi
+  say "mosquitto: $(PATH=$PATH:/usr/sbin:$dir command -v mosquitto)"
 }
 
 # ---------------------------------------------------------------- browser
@@ -468,7 +503,7 @@ main() {
       return
       ;;
     image-* | layers-*) require_image "${command#*-}" ;;
-    engine | swarm | base | images | example-images | example-layers | programs | registry | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
+    engine | swarm | base | images | example-images | example-layers | programs | registry | mosquitto | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
     *)
       usage >&2
       die "unknown command \`$command\`"
@@ -483,7 +518,7 @@ main() {
   [ "$command" = programs ] || one_at_a_time
   # Commands that do not need an Engine.
   case "$command" in
-    programs | registry | browser | gitlab-ci-local | openapi-clients)
+    programs | registry | mosquitto | browser | gitlab-ci-local | openapi-clients)
       "setup_$command"
       return
       ;;

@@ -252,6 +252,8 @@ pub enum Example {
     Jmeter,
     /// Locust, HTTP.
     Locust,
+    /// Devices that publish to an MQTT broker.
+    Mqtt,
     /// Shell scripts as master and worker.
     Plain,
     /// Vegeta, HTTP at a constant rate.

@@ -39,6 +39,9 @@ const GATLING: &[File] = files!(
 const JMETER: &[File] = files!("jmeter": "README.md", "task.json", "bundle/plan.jmx");
 const LOCUST: &[File] =
     files!("locust": "README.md", "task.json", "bundle/locustfile.py", "bundle/shape.py");
+const MQTT: &[File] = files!(
+    "mqtt": "README.md", "task.json", "task-locust.json", "bundle/devices.csv", "bundle/locustfile_mqtt.py"
+);
 const PLAIN: &[File] = files!(
     "plain": "README.md", "task.json", "bundle/master.sh", "bundle/worker.sh", "bundle/answer.sh"
 );
@@ -54,6 +57,7 @@ impl Example {
             Self::Gatling => ("gatling", GATLING),
             Self::Jmeter => ("jmeter", JMETER),
             Self::Locust => ("locust", LOCUST),
+            Self::Mqtt => ("mqtt", MQTT),
             Self::Plain => ("plain", PLAIN),
             Self::Vegeta => ("vegeta", VEGETA),
             Self::Wrk => ("wrk", WRK),

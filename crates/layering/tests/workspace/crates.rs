@@ -19,6 +19,7 @@ const GUARDED: &[&str] = &[
     "hyper-util",
     "prometheus-client",
     "reqwest",
+    "rumqttc",
     "serde-saphyr",
     "sled",
     "tokio",
@@ -170,6 +171,12 @@ const CRATES: &[Row] = &[
         name: "atq-sync",
         crates: &["atq-retry"],
         libraries: &["clap", "futures-util", "tokio", "tokio-util"],
+    },
+    // Knows nothing of the Director.
+    Row {
+        name: "atq-mqtt",
+        crates: &["atq-resolver"],
+        libraries: &["clap", "rumqttc", "tokio", "tokio-rustls", "tokio-util"],
     },
     Row {
         name: "atq-cli",

@@ -24,6 +24,34 @@ const IMPURE: &[&str] = &[
 
 const BARRED: &[Barred] = &[
     Barred {
+        module: "atq_mqtt::limits",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_mqtt::pattern",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_mqtt::payload",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_mqtt::plan",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_mqtt::schedule",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_mqtt::session",
+        paths: IMPURE,
+    },
+    Barred {
+        module: "atq_mqtt::tally",
+        paths: IMPURE,
+    },
+    Barred {
         module: "atq_sync::master::seat",
         paths: IMPURE,
     },
@@ -191,6 +219,8 @@ const RESERVED: &[Reserved] = &[
             "atq_carrier",
             "atq_cli",
             "atq_files",
+            "atq_mqtt::limits",
+            "atq_mqtt::system",
             "atq_store",
             "atq_sync::exec_at",
             "atq_sync::worker",
@@ -203,8 +233,14 @@ const RESERVED: &[Reserved] = &[
         only_for: &[
             "atq_director::node_port",
             "atq_tests::authority",
+            "broker::security",
             "parts::attack",
         ],
+    },
+    // Brokers are reached with our own connections.
+    Reserved {
+        paths: &["rumqttc"],
+        only_for: &["atq_mqtt::session", "broker::mosquitto"],
     },
     Reserved {
         paths: &["clap"],
@@ -214,6 +250,9 @@ const RESERVED: &[Reserved] = &[
             "atq_carrier",
             "atq_cli",
             "atq_discovery",
+            "atq_mqtt::args",
+            "atq_mqtt::main",
+            "atq_mqtt::session",
             "atq_sync::args",
             "atq_sync::exec_at",
             "atq_sync::main",

@@ -1,0 +1,88 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::part::Part;
+use crate::settings::Fleet;
+use clap::CommandFactory;
+
+fn parse(args: &[&str]) -> Result<Run, String> {
+    let cli = Cli::try_parse_from(["atq-mqtt", "run"].iter().chain(args));
+    match cli.map_err(|error| error.to_string())?.command {
+        Command::Run(run) => Ok(*run),
+        Command::Plan(_) => panic!("not run"),
+    }
+}
+
+fn fault(args: &[&str]) -> String {
+    let run = parse(args);
+    match run.and_then(|run| run.settings(Part::WHOLE, None)) {
+        Err(error) => error,
+        Ok(settings) => panic!("{settings:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn each_worker_takes_its_part_of_the_devices() {
+    let run = parse(&["--host", "b", "--devices", "5"]).unwrap();
+    let names = |index| {
+        let settings = run.settings(Part::new(index, 2).unwrap(), None).unwrap();
+        let names = settings.identities().map(|device| device.credentials.client_id);
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(0), ["atq-0", "atq-2", "atq-4"]);
+    assert_eq!(names(1), ["atq-1", "atq-3"]);
+}
+
+#[test]
+fn own_devices_are_numbered_like_those_of_all_workers() {
+    let run = parse(&["--host", "b", "--own-devices", "2"]).unwrap();
+    let settings = run.settings(Part::new(1, 3).unwrap(), None).unwrap();
+    let topics: Vec<_> = settings.identities().map(|device| device.topic).collect();
+    assert_eq!(topics, ["devices/1/attrs", "devices/4/attrs"]);
+}
+
+#[test]
+fn faults_name_the_option_and_what_would_be_right() {
+    assert!(fault(&["--devices", "5"]).contains("--host"));
+    assert!(fault(&["--host", "b"]).contains("--devices"));
+    assert!(fault(&["--host", "b", "--devices", "0"]).contains("--devices"));
+    assert!(fault(&["--host", "b", "--devices", "1", "--own-devices", "1"]).contains("--own-devices"));
+    assert!(fault(&["--host", "b", "--devices", "1", "--qos", "3"]).contains("--qos"));
+    assert!(fault(&["--host", "b", "--devices", "1", "--period", "0s"]).contains("more than zero"));
+    assert!(fault(&["--host", "b", "--devices", "1", "--period", "15"]).contains("for example `15s`"));
+    assert!(fault(&["--host", "b", "--devices", "1", "--ramp", "0"]).contains("from 0.01"));
+    assert!(fault(&["--host", "b", "--devices", "1", "--topic", "a/#"]).contains("--topic: a topic"));
+    assert!(fault(&["--host", "b", "--devices", "1", "--client-id", "x"]).contains("--client-id: `{device}`"));
+    assert!(fault(&["--host", "b", "--credentials", "/no/file"]).contains("--credentials /no/file: cannot read"));
+    assert!(fault(&["--host", "b", "--devices", "1", "--size", "99999999"]).contains("--size"));
+}
+
+#[test]
+fn more_workers_than_devices_are_rejected() {
+    let run = parse(&["--host", "b", "--devices", "2"]).unwrap();
+    let error = run.settings(Part::new(2, 3).unwrap(), None).unwrap_err();
+    assert!(error.contains("fewer devices than workers; worker 2 of 3"), "{error}");
+}
+
+#[test]
+fn a_password_without_a_user_is_rejected() {
+    let run = parse(&["--host", "b", "--devices", "2"]).unwrap();
+    let error = run.settings(Part::WHOLE, Some("x".to_owned())).unwrap_err();
+    assert!(error.contains("ATQ_MQTT_PASSWORD"), "{error}");
+    let run = parse(&["--host", "b", "--devices", "2", "--username", "u"]).unwrap();
+    let settings = run.settings(Part::WHOLE, Some("x".to_owned())).unwrap();
+    assert!(matches!(settings.fleet, Fleet::Numbered { login, .. } if login.1 == "x"));
+}
+
+#[test]
+fn the_port_depends_on_tls() {
+    let port = |more: &[&str]| parse(&[&["--host", "b", "--devices", "1"], more].concat()).unwrap().port();
+    assert_eq!(port(&[]), 1883);
+    assert_eq!(port(&["--tls-ca", "ca.pem"]), 8883);
+    assert_eq!(port(&["--port", "99"]), 99);
+}

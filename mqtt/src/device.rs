@@ -1,0 +1,167 @@
+//! A device: connects at its time, publishes on its schedule, reconnects.
+
+mod talk;
+
+use crate::credentials::Credentials;
+use crate::link::{Link, LinkError};
+use crate::record::{Failure, Label};
+use crate::schedule::{Schedule, backoff, connect_at};
+use crate::session::{self, Event, Session};
+use crate::world::World;
+use bytes::BytesMut;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+use talk::Message;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Who a device is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Its number over all workers.
+    pub number: u64,
+    /// Its client id and login.
+    pub credentials: Credentials,
+    /// Its topic.
+    pub topic: String,
+}
+
+/// A device and what it has done.
+pub struct Device {
+    world: Arc<World>,
+    identity: Identity,
+    schedule: Schedule,
+    /// The number of the next message.
+    next: u32,
+    random: fastrand::Rng,
+}
+
+/// How long a connection must last before the backoff begins anew.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+
+impl Device {
+    /// A device that has not connected yet.
+    pub fn new(world: Arc<World>, identity: Identity) -> Self {
+        let settings = &world.settings;
+        let (seed, number) = (settings.seed, identity.number);
+        Self {
+            schedule: Schedule::new(seed, number, settings.period, settings.duration),
+            random: fastrand::Rng::with_seed(seed ^ number.rotate_left(32)),
+            world,
+            identity,
+            next: 0,
+        }
+    }
+
+    /// Runs until the end of the test.
+    pub async fn run(mut self) {
+        let offset = connect_at(self.identity.number, self.world.settings.ramp);
+        let mut at = self.world.clock.start_of_ramp() + offset;
+        let (mut label, mut attempt) = (Label::Connect, 0);
+        while self.wait_until(at).await.is_continue() {
+            let begin = Instant::now();
+            match Box::pin(self.connect(label)).await {
+                Some((link, session)) => {
+                    label = Label::Reconnect;
+                    if self.talk(link, session).await.is_break() {
+                        break;
+                    }
+                    if begin.elapsed() >= STABLE_AFTER {
+                        attempt = 0;
+                    }
+                }
+                None if self.world.is_ending() => break,
+                None => {}
+            }
+            let backoff_limits = self.world.settings.backoff;
+            at = Instant::now() + backoff(attempt, backoff_limits.0, backoff_limits.1, &mut self.random);
+            attempt = attempt.saturating_add(1);
+        }
+        self.miss_until(self.world.end());
+    }
+
+    /// Waits, and records the messages that become due. Breaks at the end of the test.
+    async fn wait_until(&mut self, at: Instant) -> ControlFlow<()> {
+        let end = self.world.end();
+        loop {
+            let wake = at.min(end).min(self.due().unwrap_or(end));
+            tokio::select! {
+                () = self.world.stopped() => return ControlFlow::Break(()),
+                () = sleep_until(wake) => {}
+            }
+            let now = Instant::now();
+            self.miss_until(now.min(at).max(wake));
+            if now >= end {
+                return ControlFlow::Break(());
+            }
+            if now >= at {
+                return ControlFlow::Continue(());
+            }
+        }
+    }
+
+    /// When the next message is due.
+    fn due(&self) -> Option<Instant> {
+        Some(self.world.clock.zero() + self.schedule.due(self.next)?)
+    }
+
+    /// Records that the messages before this instant were not sent. Those after a request to stop are not counted.
+    fn miss_until(&mut self, instant: Instant) {
+        let instant = self.world.stop_instant().map_or(instant, |stop| stop.min(instant));
+        while let Some(due) = self.due().filter(|due| *due < instant) {
+            self.next += 1;
+            let failure = Failure::new("NotConnected", "not sent: the device was not connected");
+            self.world.missed(due, &failure);
+        }
+    }
+
+    /// One attempt, with its sample. `None` if it failed.
+    async fn connect(&self, label: Label) -> Option<(Link, Session<Message>)> {
+        let started = Instant::now();
+        let limit = self.world.settings.connect_timeout;
+        let result = tokio::select! {
+            () = self.world.ended() => Err(LinkError::Ended),
+            result = timeout(limit, self.dial()) => result.unwrap_or(Err(LinkError::Timeout {
+                what: "no connection",
+                limit,
+            })),
+        };
+        let failure = result.as_ref().err().map(LinkError::failure);
+        if let Err(error) = &result {
+            self.world.check_exhausted(error);
+        }
+        self.world.connect_ended(label, started, failure.as_ref());
+        result.ok()
+    }
+
+    /// TCP, TLS, CONNECT and CONNACK.
+    async fn dial(&self) -> Result<(Link, Session<Message>), LinkError> {
+        let world = &self.world;
+        let number = self.identity.number;
+        let broker = world.brokers.of(number).await.map_err(LinkError::Resolve)?;
+        let mut link = world.dialer.connect(&broker, number).await?;
+        let credentials = &self.identity.credentials;
+        let login = (!credentials.username.is_empty())
+            .then_some((credentials.username.as_str(), credentials.password.as_str()));
+        let keep_alive = world.settings.keep_alive;
+        let packet = session::connect(&credentials.client_id, login, keep_alive)?;
+        link.send(&packet, world.settings.connect_timeout).await?;
+        let mut session = Session::new(world.settings.quality);
+        accept(&mut link, &mut session).await?;
+        Ok((link, session))
+    }
+}
+
+/// Waits for CONNACK.
+async fn accept(link: &mut Link, session: &mut Session<Message>) -> Result<(), LinkError> {
+    loop {
+        let bytes = link.receive().await?;
+        for event in session.receive(&bytes, &mut BytesMut::new())? {
+            match event {
+                Event::Accepted => return Ok(()),
+                Event::Refused(refusal) => return Err(refusal.into()),
+                Event::Acknowledged(_) => {}
+            }
+        }
+    }
+}

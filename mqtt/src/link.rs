@@ -1,0 +1,204 @@
+//! A connection to a broker: TCP, optionally TLS.
+
+use crate::brokers::Broker;
+use crate::limits::Exhausted;
+use crate::record::Failure;
+use crate::session::{ProtocolError, Refusal};
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::io::{Error, ErrorKind};
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// Bytes that are read at once.
+const READ_SIZE: usize = 2048;
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// How connections are made.
+#[derive(Clone, Default)]
+pub struct Dialer {
+    /// TLS, and the name that a certificate must have, if not the host.
+    pub tls: Option<(TlsConnector, Option<String>)>,
+    /// Source addresses, used in turn; empty if the kernel chooses.
+    pub sources: Arc<[IpAddr]>,
+}
+
+/// A connection. It holds no buffer while it is idle.
+pub struct Link(Box<dyn Stream>);
+
+/// Why a connection could not be made, or has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The host cannot be resolved.
+    #[error("{0}")]
+    Resolve(String),
+    /// TCP.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// The error of the system.
+        error: Error,
+    },
+    /// TLS.
+    #[error("TLS handshake failed: {0}")]
+    Tls(Error),
+    /// MQTT.
+    #[error("{0}")]
+    Protocol(#[from] ProtocolError),
+    /// CONNACK with another return code than 0.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// No answer in time.
+    #[error("{what} within {} s", .limit.as_secs_f64())]
+    Timeout {
+        /// What was missing.
+        what: &'static str,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The end of the test.
+    #[error("the test ended before the connection was established")]
+    Ended,
+}
+
+impl LinkError {
+    /// The resource of this machine that the error is about.
+    pub fn exhausted(&self) -> Option<Exhausted> {
+        match self {
+            Self::Io { error, .. } => Exhausted::from_error(error),
+            _ => None,
+        }
+    }
+
+    /// The failure of a sample.
+    pub fn failure(&self) -> Failure {
+        Failure {
+            code: self.code(),
+            message: self.to_string(),
+        }
+    }
+
+    fn code(&self) -> Cow<'static, str> {
+        match self {
+            Self::Resolve(_) => "Resolve".into(),
+            Self::Io { error, .. } => format!("{:?}", error.kind()).into(),
+            Self::Tls(_) => "Tls".into(),
+            Self::Protocol(_) => "Protocol".into(),
+            Self::Refused(refusal) => refusal.code.to_string().into(),
+            Self::Timeout { .. } => "TimedOut".into(),
+            Self::Ended => "Ended".into(),
+        }
+    }
+}
+
+fn io(what: &'static str) -> impl FnOnce(Error) -> LinkError {
+    move |error| LinkError::Io { what, error }
+}
+
+impl Dialer {
+    /// Connects the device `number`.
+    ///
+    /// # Errors
+    /// When TCP or TLS fails. There is no deadline here.
+    pub async fn connect(&self, broker: &Broker, number: u64) -> Result<Link, LinkError> {
+        let socket = self.socket(broker.address, number)?;
+        let stream = socket
+            .connect(broker.address)
+            .await
+            .map_err(io("cannot connect"))?;
+        stream.set_nodelay(true).map_err(io("cannot connect"))?;
+        let Some((connector, name)) = &self.tls else {
+            return Ok(Link(Box::new(stream)));
+        };
+        let name = name.as_deref().unwrap_or(&broker.host).to_owned();
+        let name = name
+            .try_into()
+            .map_err(|error| LinkError::Tls(Error::new(ErrorKind::InvalidInput, error)))?;
+        let stream = connector.connect(name, stream).await;
+        Ok(Link(Box::new(stream.map_err(LinkError::Tls)?)))
+    }
+
+    fn socket(&self, to: SocketAddr, number: u64) -> Result<TcpSocket, LinkError> {
+        let socket = match to {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let socket = socket.map_err(io("cannot create a socket"))?;
+        if let Some(source) = self.source(number) {
+            let from = SocketAddr::new(source, 0);
+            socket.bind(from).map_err(io("cannot use the source address"))?;
+        }
+        Ok(socket)
+    }
+
+    fn source(&self, number: u64) -> Option<IpAddr> {
+        let count = self.sources.len() as u64;
+        let at = number.checked_rem(count)?;
+        self.sources.get(usize::try_from(at).ok()?).copied()
+    }
+}
+
+impl Link {
+    /// The next bytes, at least one.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn receive(&mut self) -> Result<Vec<u8>, LinkError> {
+        let bytes = poll_fn(|context| self.poll_receive(context)).await;
+        let bytes = bytes.map_err(io("connection lost"))?;
+        match bytes.is_empty() {
+            true => Err(io("connection lost")(closed())),
+            false => Ok(bytes),
+        }
+    }
+
+    /// The buffer exists only during a poll, so that idle connections need none.
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<u8>, Error>> {
+        let mut space = [MaybeUninit::uninit(); READ_SIZE];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *self.0).poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().to_vec()))
+    }
+
+    /// Sends all bytes.
+    ///
+    /// # Errors
+    /// When the connection has ended, or the broker does not read within the limit.
+    pub async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), LinkError> {
+        let sent = timeout(limit, async {
+            self.0.write_all(bytes).await?;
+            self.0.flush().await
+        });
+        match sent.await {
+            Ok(result) => result.map_err(io("connection lost")),
+            Err(_) => Err(LinkError::Timeout {
+                what: "connection lost: the broker did not read",
+                limit,
+            }),
+        }
+    }
+
+    /// Closes the sending side.
+    ///
+    /// # Errors
+    /// When the connection has ended already.
+    pub async fn close(&mut self) -> Result<(), Error> {
+        self.0.shutdown().await
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::UnexpectedEof, "closed by the broker")
+}

@@ -1,0 +1,42 @@
+//! The program: arguments, signals and exit codes.
+
+use atq_mqtt::args::{Cli, Command, Plan, Run};
+use atq_mqtt::run::{RunError, run};
+use atq_mqtt::{plan, system};
+use clap::Parser;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => start(&args).await,
+        Command::Plan(args) => show_plan(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("atq-mqtt: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn start(args: &Run) -> Result<(), RunError> {
+    let system = |error: std::io::Error| RunError::System(error.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let stop = async move {
+        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+        println!("stopping: waiting for outstanding acknowledgements");
+    };
+    run(args, stop).await
+}
+
+fn show_plan(args: &Plan) -> Result<(), RunError> {
+    let here = system::capacity().map_err(RunError::System)?;
+    let plan = plan::plan(args.request(here))
+        .map_err(|error| RunError::Usage(format!("--descriptors: {error}")))?;
+    println!("{plan}");
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! A run, from the check of the limits to the summary.
+
+use crate::args::Run;
+use crate::brokers::Brokers;
+use crate::clock::Clock;
+use crate::device::Device;
+use crate::limits::{self, Paths, Shortage};
+use crate::link::Dialer;
+use crate::part::{Part, PartError};
+use crate::record::Recorder;
+use crate::settings::Settings;
+use crate::world::{Fatal, World};
+use crate::{system, tls};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// Time for devices to disconnect, besides the deadline of acknowledgements.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a run did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An option, a variable or a file is faulty.
+    #[error("{0}")]
+    Usage(String),
+    /// The environment does not describe a part.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// The limits of this machine are too low for the devices.
+    #[error(transparent)]
+    Shortage(#[from] Shortage),
+    /// The limits of this machine cannot be read.
+    #[error("{0}")]
+    System(String),
+    /// The broker's host cannot be resolved, or no device could connect.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The run ended early.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+    /// The generator was too slow.
+    #[error(
+        "the generator is too slow: {beyond} of {sent} messages were sent more than {} s late, at most {} s. Use more replicas or CPUs",
+        .max_lag.as_secs_f64(), .most.as_secs_f64()
+    )]
+    Late {
+        /// Messages beyond the limit.
+        beyond: u64,
+        /// All messages.
+        sent: u64,
+        /// The limit.
+        max_lag: Duration,
+        /// The greatest lag.
+        most: Duration,
+    },
+}
+
+impl RunError {
+    /// The exit code of the program.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Part(_) => 2,
+            Self::Unreachable(_) => 69,
+            Self::Fatal(Fatal::Results(_)) => 74,
+            Self::Late { .. } => 75,
+            Self::Shortage(_) | Self::System(_) | Self::Fatal(Fatal::Exhausted { .. }) => 78,
+        }
+    }
+}
+
+/// Runs the devices of this worker, and prints progress and summary.
+///
+/// # Errors
+/// When the run cannot start, ends early, or the generator was too slow. Failed messages are no error of the run.
+pub async fn run(args: &Run, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+    let part = Part::from_environment()?;
+    let password = std::env::var("ATQ_MQTT_PASSWORD").ok();
+    let settings = args.settings(part, password).map_err(RunError::Usage)?;
+    let dialer = dialer(args)?;
+    let brokers = Brokers::new(&args.host, args.port());
+    let addresses = brokers.all_within(settings.connect_timeout).await;
+    let addresses = addresses.map_err(RunError::Unreachable)?;
+    check_limits(&settings, addresses.len(), &dialer)?;
+    let recorder = Recorder::create(&args.results)
+        .map_err(|error| RunError::Usage(format!("--results {}: {error}", args.results.display())))?;
+    let clock = Clock::start(settings.ramp_time());
+    let world = Arc::new(World::new(settings, clock, brokers, dialer, recorder));
+    println!("{}", introduction(&world.settings, addresses.len()));
+    follow(&world, stop).await;
+    conclude(&world)
+}
+
+fn dialer(args: &Run) -> Result<Dialer, RunError> {
+    let tls = match &args.tls_ca {
+        None => None,
+        Some(file) => {
+            let connector = tls::connector(file)
+                .map_err(|error| RunError::Usage(format!("--tls-ca {}: {error}", file.display())))?;
+            Some((connector, args.tls_name.clone()))
+        }
+    };
+    for address in &args.source_address {
+        system::check_source(*address).map_err(|error| {
+            RunError::Usage(format!("--source-address {address}: {error}; expected an address of this machine"))
+        })?;
+    }
+    Ok(Dialer {
+        tls,
+        sources: args.source_address.clone().into(),
+    })
+}
+
+fn check_limits(settings: &Settings, brokers: usize, dialer: &Dialer) -> Result<(), RunError> {
+    let capacity = system::capacity().map_err(RunError::System)?;
+    let paths = Paths {
+        brokers: brokers as u64,
+        sources: dialer.sources.len() as u64,
+    };
+    limits::check(u64::from(settings.devices()), paths, capacity)?;
+    Ok(())
+}
+
+fn introduction(settings: &Settings, brokers: usize) -> String {
+    format!(
+        "worker {} of {}: {} devices, {brokers} broker addresses; publishing starts in {:.1} s, for {:.1} s",
+        settings.part.index(),
+        settings.part.count(),
+        settings.devices(),
+        settings.ramp_time().as_secs_f64(),
+        settings.duration.as_secs_f64()
+    )
+}
+
+/// Starts the devices, and waits until all have ended.
+async fn follow(world: &Arc<World>, stop: impl Future<Output = ()>) {
+    let mut devices = JoinSet::new();
+    for identity in world.settings.identities() {
+        devices.spawn(Device::new(Arc::clone(world), identity).run());
+    }
+    let observer = tokio::spawn(observe(Arc::clone(world)));
+    tokio::select! {
+        () = stop => world.stop(),
+        () = world.ended() => {}
+    }
+    let deadline = Instant::now() + world.settings.ack_timeout * 2 + END_TIMEOUT;
+    let all_ended = timeout_at(deadline, async { while devices.join_next().await.is_some() {} });
+    if all_ended.await.is_err() {
+        println!("note: {} devices did not end in time and were cut off", devices.len());
+        devices.abort_all();
+    }
+    observer.abort();
+}
+
+/// Writes the buffer each second, and a line of progress each ten seconds.
+async fn observe(world: Arc<World>) {
+    let start = world.clock.start_of_ramp();
+    let mut flush = interval_at(start + FLUSH_INTERVAL, FLUSH_INTERVAL);
+    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_progress = PROGRESS_INTERVAL;
+    loop {
+        flush.tick().await;
+        if let Err(error) = world.recorder.flush() {
+            world.give_up(Fatal::Results(error.to_string()));
+        }
+        let elapsed = start.elapsed();
+        if elapsed >= next_progress {
+            next_progress += PROGRESS_INTERVAL;
+            println!("{}", world.tally.lock().progress(elapsed));
+        }
+    }
+}
+
+fn conclude(world: &World) -> Result<(), RunError> {
+    let flushed = world.recorder.flush();
+    let tally = world.tally.lock();
+    println!("{tally}");
+    if let Some(fatal) = world.fatal() {
+        return Err(fatal.clone().into());
+    }
+    flushed.map_err(|error| Fatal::Results(error.to_string()))?;
+    if !tally.ever_connected() && world.stop_instant().is_none() {
+        return Err(RunError::Unreachable("no device could connect; the failures are above".to_owned()));
+    }
+    let lag = tally.lag();
+    match tally.is_late() {
+        true => Err(RunError::Late {
+            beyond: lag.beyond,
+            sent: tally.published(),
+            max_lag: world.settings.max_lag,
+            most: lag.most,
+        }),
+        false => Ok(()),
+    }
+}

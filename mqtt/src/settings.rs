@@ -1,0 +1,109 @@
+//! The settings of a run.
+
+use crate::credentials::Credentials;
+use crate::device::Identity;
+use crate::part::Part;
+use crate::pattern::Pattern;
+use crate::session::Quality;
+use std::time::Duration;
+
+/// The devices of this worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fleet {
+    /// Devices with numbers as names, all with the same login.
+    Numbered {
+        /// How many this worker has.
+        count: u32,
+        /// The pattern of client ids.
+        client_id: Pattern,
+        /// User, empty without a login, and password.
+        login: (String, String),
+    },
+    /// Devices with credentials of their own; the client id is the name.
+    Listed(Vec<Credentials>),
+}
+
+/// What the devices of a worker do. All times are positive.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which worker this is.
+    pub part: Part,
+    /// Its devices.
+    pub fleet: Fleet,
+    /// The pattern of topics.
+    pub topic: Pattern,
+    /// Time between two messages of a device.
+    pub period: Duration,
+    /// Size of a payload in bytes.
+    pub size: usize,
+    /// Quality of service.
+    pub quality: Quality,
+    /// New connections per second of all workers.
+    pub ramp: f64,
+    /// Time between the last planned connection and the first message.
+    pub settle: Duration,
+    /// How long devices publish.
+    pub duration: Duration,
+    /// Keep-alive of MQTT in seconds; 0 for none.
+    pub keep_alive: u16,
+    /// Deadline of a connection, from TCP to CONNACK.
+    pub connect_timeout: Duration,
+    /// Deadline of an acknowledgement.
+    pub ack_timeout: Duration,
+    /// First and longest bound of the backoff.
+    pub backoff: (Duration, Duration),
+    /// Lag from which a message counts as too late.
+    pub max_lag: Duration,
+    /// Seed of phases and pauses.
+    pub seed: u64,
+}
+
+impl Settings {
+    /// Number of devices of this worker.
+    pub fn devices(&self) -> u32 {
+        match &self.fleet {
+            Fleet::Numbered { count, .. } => *count,
+            Fleet::Listed(rows) => u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Time from the start until devices publish: the ramp of all workers, and the time to settle. Workers have as many
+    /// devices or one less, so that all have nearly the same ramp.
+    pub fn ramp_time(&self) -> Duration {
+        let all = f64::from(self.devices()) * f64::from(self.part.count());
+        let ramp = Duration::try_from_secs_f64(all / self.ramp).unwrap_or(Duration::MAX);
+        ramp.saturating_add(self.settle)
+    }
+
+    /// The devices.
+    pub fn identities(&self) -> impl Iterator<Item = Identity> {
+        (0..self.devices()).map(|n| self.identity(n))
+    }
+
+    fn identity(&self, n: u32) -> Identity {
+        let number = self.part.number(n);
+        let worker = self.part.index();
+        let (name, credentials) = match &self.fleet {
+            Fleet::Numbered {
+                client_id, login, ..
+            } => {
+                let name = number.to_string();
+                let credentials = Credentials {
+                    client_id: client_id.expand(&name, worker),
+                    username: login.0.clone(),
+                    password: login.1.clone(),
+                };
+                (name, credentials)
+            }
+            Fleet::Listed(rows) => {
+                let row = rows[n as usize].clone();
+                (row.client_id.clone(), row)
+            }
+        };
+        Identity {
+            number,
+            topic: self.topic.expand(&name, worker),
+            credentials,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What all devices of a run share.
+
+use crate::brokers::Brokers;
+use crate::clock::Clock;
+use crate::limits::Exhausted;
+use crate::link::{Dialer, LinkError};
+use crate::record::{Failure, Label, Recorder, Sample};
+use crate::settings::Settings;
+use crate::tally::Tally;
+use parking_lot::Mutex;
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// The run that devices take part in.
+pub struct World {
+    /// The settings.
+    pub settings: Settings,
+    /// The times.
+    pub clock: Clock,
+    /// The addresses.
+    pub brokers: Brokers,
+    /// How to connect.
+    pub dialer: Dialer,
+    /// The file of results.
+    pub recorder: Recorder,
+    /// The counts.
+    pub tally: Mutex<Tally>,
+    stop: CancellationToken,
+    stopped_at: OnceLock<Instant>,
+    fatal: OnceLock<Fatal>,
+}
+
+/// Why a run ended early.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// A resource of this machine was exhausted.
+    #[error("limit reached with {connected} connected devices: {what} ({error}). {advice}", what = .resource.advice().0, advice = .resource.advice().1)]
+    Exhausted {
+        /// The resource.
+        resource: Exhausted,
+        /// Connected devices.
+        connected: u32,
+        /// The error of the system.
+        error: String,
+    },
+    /// The results cannot be written.
+    #[error("cannot write the results: {0}")]
+    Results(String),
+}
+
+impl World {
+    /// A run that starts now.
+    pub fn new(
+        settings: Settings,
+        clock: Clock,
+        brokers: Brokers,
+        dialer: Dialer,
+        recorder: Recorder,
+    ) -> Self {
+        let tally = Mutex::new(Tally::new(settings.devices()));
+        Self {
+            settings,
+            clock,
+            brokers,
+            dialer,
+            recorder,
+            tally,
+            stop: CancellationToken::new(),
+            stopped_at: OnceLock::new(),
+            fatal: OnceLock::new(),
+        }
+    }
+
+    /// The planned end of publishing.
+    pub fn end(&self) -> Instant {
+        self.clock.zero() + self.settings.duration
+    }
+
+    /// Ends the run early: nothing is published any more.
+    pub fn stop(&self) {
+        let _ = self.stopped_at.set(Instant::now());
+        self.stop.cancel();
+    }
+
+    /// Ends the run because of an error. The first error is kept.
+    pub fn give_up(&self, fatal: Fatal) {
+        let _ = self.fatal.set(fatal);
+        self.stop();
+    }
+
+    /// Why the run ended early.
+    pub fn fatal(&self) -> Option<&Fatal> {
+        self.fatal.get()
+    }
+
+    /// Waits until the run is ended early.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// When the run was ended early.
+    pub fn stop_instant(&self) -> Option<Instant> {
+        self.stopped_at.get().copied()
+    }
+
+    /// Waits for the end, planned or early.
+    pub async fn ended(&self) {
+        tokio::select! {
+            () = self.stopped() => {}
+            () = sleep_until(self.end()) => {}
+        }
+    }
+
+    /// Whether the end has come.
+    pub fn is_ending(&self) -> bool {
+        self.stop.is_cancelled() || Instant::now() >= self.end()
+    }
+
+    /// Ends the run if the error is about a limit of this machine.
+    pub fn check_exhausted(&self, error: &LinkError) {
+        if let Some(resource) = error.exhausted() {
+            self.give_up(Fatal::Exhausted {
+                resource,
+                connected: self.tally.lock().active(),
+                error: error.to_string(),
+            });
+        }
+    }
+
+    /// Size of a PUBLISH in bytes.
+    pub fn packet_size(&self, topic: usize) -> usize {
+        use crate::session::Quality::AtMostOnce;
+        let id = if self.settings.quality == AtMostOnce { 0 } else { 2 };
+        let rest = 2 + topic + id + self.settings.size;
+        let length = match rest {
+            0..128 => 1,
+            128..16_384 => 2,
+            16_384..2_097_152 => 3,
+            _ => 4,
+        };
+        1 + length + rest
+    }
+
+    fn since_start(&self) -> Duration {
+        self.clock.start_of_ramp().elapsed()
+    }
+
+    /// A device is connected.
+    pub fn connected(&self) {
+        self.tally.lock().connected(self.since_start());
+    }
+
+    /// A device is no longer connected.
+    pub fn disconnected(&self, expected: bool) {
+        self.tally.lock().disconnected(self.since_start(), expected);
+    }
+
+    /// An attempt to connect has ended.
+    pub fn connect_ended(&self, label: Label, started: Instant, failure: Option<&Failure>) {
+        let active = {
+            let mut tally = self.tally.lock();
+            tally.connect_ended(label, failure);
+            tally.active()
+        };
+        self.add(label, started, started.elapsed(), failure, 0, active);
+    }
+
+    /// A message is sent.
+    pub fn sent(&self, lag: Duration) {
+        self.tally.lock().sent(lag, self.settings.max_lag);
+    }
+
+    /// A message is acknowledged or, with QoS 0, written.
+    pub fn published(&self, started: Instant, bytes: usize, now: Instant) {
+        let active = {
+            let mut tally = self.tally.lock();
+            tally.acknowledged();
+            tally.active()
+        };
+        let elapsed = now.saturating_duration_since(started);
+        self.add(Label::Publish, started, elapsed, None, bytes, active);
+    }
+
+    /// A message is sent and not acknowledged.
+    pub fn lost(&self, started: Instant, bytes: usize, failure: &Failure) {
+        let active = {
+            let mut tally = self.tally.lock();
+            tally.lost(failure);
+            tally.active()
+        };
+        self.add(Label::Publish, started, started.elapsed(), Some(failure), bytes, active);
+    }
+
+    /// A message is not sent.
+    pub fn missed(&self, due: Instant, failure: &Failure) {
+        let active = {
+            let mut tally = self.tally.lock();
+            tally.missed(failure);
+            tally.active()
+        };
+        self.add(Label::Publish, due, Duration::ZERO, Some(failure), 0, active);
+    }
+
+    fn add(
+        &self,
+        label: Label,
+        started: Instant,
+        elapsed: Duration,
+        failure: Option<&Failure>,
+        sent_bytes: usize,
+        active: u32,
+    ) {
+        let sample = Sample {
+            label,
+            started,
+            elapsed,
+            failure,
+            sent_bytes,
+            active,
+        };
+        self.recorder.add(&self.clock, &sample);
+    }
+}
