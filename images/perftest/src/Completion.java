@@ -1,18 +1,18 @@
 package com.rabbitmq.perf;
 
 import com.rabbitmq.perf.MulticastSet.CompletionHandler;
-import java.io.IOException;
 import java.time.Duration;
 
 /**
  * Ends a step so that its counts equal those of the broker. At the limit PerfTest interrupts producers and closes connections,
- * whatever is in their buffers. Here the producers stop after their current message, the consumers get some time for what is
- * left and are then cancelled, and the broker confirms that it has processed everything, before PerfTest closes the connections.
+ * whatever is in their buffers. Here the producers of all workers stop after their current message, the consumers get some time
+ * for what is left and are then cancelled, and the broker confirms that it has processed everything, before PerfTest closes the
+ * connections.
  */
 final class Completion implements CompletionHandler {
 
   /** Without a message for this long, everything has been received. */
-  private static final Duration IDLE = Duration.ofMillis(500);
+  private static final Duration IDLE = Duration.ofSeconds(1);
   private static final Duration POLL_INTERVAL = Duration.ofMillis(20);
   /** PerfTest's maximum rate does not include the first seconds of a step. */
   private static final Duration WARM_UP = Duration.ofSeconds(3);
@@ -20,6 +20,7 @@ final class Completion implements CompletionHandler {
   private final CompletionHandler limits;
   private final Measurement measurement;
   private final Channels channels;
+  private final InstanceSynchronization others;
   private final Settings settings;
   private volatile boolean isDrained;
   private volatile String doubt;
@@ -35,10 +36,17 @@ final class Completion implements CompletionHandler {
     }
   }
 
-  Completion(CompletionHandler limits, Measurement measurement, Channels channels, Settings settings) {
+  /** @param others waits until the producers of all workers have stopped */
+  Completion(
+      CompletionHandler limits,
+      Measurement measurement,
+      Channels channels,
+      InstanceSynchronization others,
+      Settings settings) {
     this.limits = limits;
     this.measurement = measurement;
     this.channels = channels;
+    this.others = others;
     this.settings = settings;
   }
 
@@ -48,14 +56,17 @@ final class Completion implements CompletionHandler {
     limits.waitForCompletion();
     last = reading();
     measurement.pauseProducers();
-    isDrained = awaitIdle(settings.drain());
     try {
+      others.synchronize();
+      isDrained = awaitIdle(settings.drain());
       channels.cancelConsumers();
       channels.flush();
       if (!awaitIdle(settings.patience())) {
         doubt = "messages were still received after " + settings.patience().toSeconds() + " s";
       }
-    } catch (IOException | RuntimeException e) {
+    } catch (InterruptedException e) {
+      throw e;
+    } catch (Exception e) {
       doubt = e.toString();
     }
   }

@@ -76,7 +76,7 @@ final class Meeting implements AutoCloseable {
   }
 
   /** Not all workers came in time. */
-  static final class IncompleteException extends RuntimeException {
+  static final class IncompleteException extends PerfTestException {
     IncompleteException(String where, int present, int expected, Duration limit) {
       super(present + " of " + expected + " workers are at `" + where + "` after " + limit.toSeconds() + " s");
     }

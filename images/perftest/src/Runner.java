@@ -39,6 +39,8 @@ final class Runner {
 
   private double maximum;
   private long messages;
+  /** Places of the previous step: other workers may still look who is there. */
+  private final List<Meeting.Place> held = new ArrayList<>();
   private volatile Runnable flush = () -> {};
 
   Runner(ConnectionFactory factory, Meeting meeting, Rows rows, Settings settings) {
@@ -105,8 +107,8 @@ final class Runner {
     Broker.use(factory, step.uri());
     boolean usesMillis = Boolean.parseBoolean(String.valueOf(step.params().get("use-millis")));
     Measurement measurement = new Measurement(step.label(), usesMillis, rows);
-    try (Meeting.Place place = meeting.join("step " + step.scenario() + " " + step.label())) {
-      measure(step, measurement, () -> place.await(members::present));
+    try {
+      measure(step, measurement, members);
     } finally {
       flush = () -> {};
       measurement.flush();
@@ -115,21 +117,44 @@ final class Runner {
     check(rows);
   }
 
-  private void measure(Step step, Measurement measurement, InstanceSynchronization together) throws Exception {
+  /** All workers start a step together, when their consumers have queues. */
+  private void begin(Step step, Meeting.Place members) throws IOException, InterruptedException {
+    Meeting.Place start = meeting.join("start of " + name(step));
+    start.await(members::present);
+    for (Meeting.Place place : held) {
+      place.close();
+    }
+    held.clear();
+    held.add(start);
+  }
+
+  /** Consumers receive messages as long as any worker publishes. */
+  private void end(Step step, Meeting.Place members) throws IOException, InterruptedException {
+    Meeting.Place end = meeting.join("end of " + name(step));
+    held.add(end);
+    try {
+      end.await(members::present);
+    } catch (Meeting.IncompleteException e) {
+      say("warning: " + e.getMessage() + "; going on without the others");
+    }
+  }
+
+  private void measure(Step step, Measurement measurement, Meeting.Place members) throws Exception {
     MulticastParams params = ScenarioFactory.paramsFromJSON(step.params());
     params.setFunctionalLogger(measurement);
     ConcurrentHashMap<String, Integer> reasons = new ConcurrentHashMap<>();
     Channels channels = new Channels();
     factory.setMetricsCollector(channels);
     Completion completion =
-        new Completion(PerfTest.getCompletionHandler(params, reasons), measurement, channels, settings);
+        new Completion(
+            PerfTest.getCompletionHandler(params, reasons), measurement, channels, () -> end(step, members), settings);
     flush = () -> {
       completion.tick();
       measurement.flush();
     };
     new MulticastSet(
             measurement, factory, params, "perftest", null, completion, new ShutdownService(),
-            new ExpectedMetrics(params, new SimpleMeterRegistry(), "", Map.of()), together)
+            new ExpectedMetrics(params, new SimpleMeterRegistry(), "", Map.of()), () -> begin(step, members))
         .run();
     report(step, measurement, completion);
     reasons.keySet().removeAll(REGULAR);

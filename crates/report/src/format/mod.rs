@@ -239,9 +239,7 @@ impl Format {
             Self::K6Json => lines::decoder(k6_points::Points::default()),
             Self::Artillery => whole::decoder(whole::MAX_BYTES, artillery::read),
             Self::PerfTest => table::decoder(b',', perftest::PerfTest::default()),
-            Self::PerfTestMessages => {
-                table::decoder(b',', perftest_messages::Messages::default())
-            }
+            Self::PerfTestMessages => table::decoder(b',', perftest_messages::Messages::default()),
             Self::VegetaGob => Box::new(vegeta_gob::Gob::default()),
             Self::VegetaJson => bodies::without::<bodies::Json>(lines::decoder(vegeta::Json)),
             Self::VegetaCsv => {

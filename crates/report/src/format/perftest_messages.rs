@@ -91,8 +91,16 @@ impl Table for Messages {
             message: operation.error(),
             label: &self.label,
             transaction: operation != Operation::Consume,
-            received: if operation == Operation::Consume { bytes } else { 0 },
-            sent: if operation == Operation::Publish { bytes } else { 0 },
+            received: if operation == Operation::Consume {
+                bytes
+            } else {
+                0
+            },
+            sent: if operation == Operation::Publish {
+                bytes
+            } else {
+                0
+            },
             ..Sample::default()
         });
         Ok(())
