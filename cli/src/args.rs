@@ -247,6 +247,8 @@ pub enum Example {
     Jmeter,
     /// Locust, HTTP.
     Locust,
+    /// RabbitMQ PerfTest, distributed.
+    Perftest,
     /// Shell scripts as master and worker.
     Plain,
 }

@@ -33,6 +33,10 @@ macro_rules! files {
 
 const JMETER: &[File] = files!("jmeter": "README.md", "task.json", "bundle/plan.jmx");
 const LOCUST: &[File] = files!("locust": "README.md", "task.json", "bundle/locustfile.py");
+const PERFTEST: &[File] = files!(
+    "perftest": "README.md", "task.json", "bundle/publish_consume_low.js",
+    "bundle/publish_consume_medium.js", "bundle/message_sizes_and_latency.js"
+);
 const PLAIN: &[File] = files!(
     "plain": "README.md", "task.json", "bundle/master.sh", "bundle/worker.sh", "bundle/answer.sh"
 );
@@ -43,6 +47,7 @@ impl Example {
         match self {
             Self::Jmeter => ("jmeter", JMETER),
             Self::Locust => ("locust", LOCUST),
+            Self::Perftest => ("perftest", PERFTEST),
             Self::Plain => ("plain", PLAIN),
         }
     }

@@ -14,11 +14,14 @@ import java.util.concurrent.locks.LockSupport;
  */
 final class Measurement implements PerformanceMetrics, FunctionalLogger {
 
+  /** The time in a message of another program is any number. */
+  private static final Duration PLAUSIBLE = Duration.ofDays(1);
+
   private final Operation publish;
   private final Operation confirm;
   private final Operation consume;
   private final boolean usesMillis;
-  /** Received messages without a valid time, which are not from PerfTest. */
+  /** Received messages without a plausible time, which are not from PerfTest. */
   private final LongAdder foreign = new LongAdder();
 
   private volatile boolean isPaused;
@@ -57,10 +60,11 @@ final class Measurement implements PerformanceMetrics, FunctionalLogger {
     isPaused = true;
   }
 
+  /** Microseconds since a time of PerfTest's clock; negative if the clocks of two nodes differ. */
   private long since(long timestamp) {
-    long now = usesMillis ? System.currentTimeMillis() : System.nanoTime();
-    long elapsed = usesMillis ? (now - timestamp) * 1000 : (now - timestamp) / 1000;
-    return Math.max(0, elapsed);
+    return usesMillis
+        ? (System.currentTimeMillis() - timestamp) * 1000
+        : (System.nanoTime() - timestamp) / 1000;
   }
 
   // ------------------------------------------------------------- FunctionalLogger
@@ -82,10 +86,11 @@ final class Measurement implements PerformanceMetrics, FunctionalLogger {
   @Override
   public void received(
       int id, long timestamp, Envelope envelope, AMQP.BasicProperties properties, byte[] body) {
-    if (timestamp == Long.MAX_VALUE) {
+    long micros = since(timestamp);
+    if (Math.abs(micros) > PLAUSIBLE.toMillis() * 1000) {
       foreign.increment();
     } else {
-      consume.add(since(timestamp), body.length);
+      consume.add(micros, body.length);
     }
   }
 

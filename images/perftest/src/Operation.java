@@ -38,10 +38,11 @@ final class Operation {
   /**
    * Adds a message that ended now.
    *
-   * @param micros its time in microseconds
+   * @param elapsed its time in microseconds; negative times, between nodes with different clocks, count as zero
    * @param size of its body in bytes
    */
-  void add(long micros, long size) {
+  void add(long elapsed, long size) {
+    long micros = Math.max(0, elapsed);
     messages.increment();
     latest = Clock.micros();
     if (!hasBegun.get() && hasBegun.compareAndSet(false, true)) {
@@ -60,11 +61,11 @@ final class Operation {
   }
 
   /** Adds a message that has failed. */
-  void addFailed(long micros) {
+  void addFailed(long elapsed) {
     messages.increment();
     latest = Clock.micros();
     hasBegun.set(true);
-    rows.add(latest, name, step, micros, 1, 1, 0);
+    rows.add(latest, name, step, Math.max(0, elapsed), 1, 1, 0);
   }
 
   long messages() {

@@ -176,8 +176,8 @@ final class Runner {
     String idle = Part.isIdle(step) ? " (no producer and no consumer for this worker)" : "";
     say(name(step) + ": " + String.join(" ", counts) + idle);
     if (!completion.isDrained()) {
-      say(name(step) + ": the consumers were still behind " + settings.drain().toSeconds()
-          + " s after the end (PERFTEST_DRAIN): the messages that were left in the queues are not received");
+      say(name(step) + ": the consumers were still receiving " + settings.drain().toSeconds()
+          + " s after the end (PERFTEST_DRAIN); what was left in the queues then is dropped");
     }
     if (completion.doubt() != null) {
       say("warning: " + name(step) + ": the counts may differ from those of the broker: " + completion.doubt());
