@@ -363,7 +363,7 @@ setup_images() {
 }
 
 # Those that the tests of the examples use.
-EXAMPLE_IMAGES=(web vegeta wrk gatling artillery mosquitto mqtt)
+EXAMPLE_IMAGES=(web vegeta wrk gatling artillery rabbitmq perftest mosquitto mqtt)
 
 # for_examples image|layers
 for_examples() {

@@ -254,6 +254,8 @@ pub enum Example {
     Locust,
     /// Devices that publish to an MQTT broker.
     Mqtt,
+    /// RabbitMQ PerfTest, AMQP.
+    Perftest,
     /// Shell scripts as master and worker.
     Plain,
     /// Vegeta, HTTP at a constant rate.

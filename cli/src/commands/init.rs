@@ -42,6 +42,10 @@ const LOCUST: &[File] =
 const MQTT: &[File] = files!(
     "mqtt": "README.md", "task.json", "task-locust.json", "bundle/devices.csv", "bundle/locustfile_mqtt.py"
 );
+const PERFTEST: &[File] = files!(
+    "perftest": "README.md", "task.json", "bundle/publish_consume_low.js",
+    "bundle/publish_consume_medium.js", "bundle/message_sizes_and_latency.js"
+);
 const PLAIN: &[File] = files!(
     "plain": "README.md", "task.json", "bundle/master.sh", "bundle/worker.sh", "bundle/answer.sh"
 );
@@ -58,6 +62,7 @@ impl Example {
             Self::Jmeter => ("jmeter", JMETER),
             Self::Locust => ("locust", LOCUST),
             Self::Mqtt => ("mqtt", MQTT),
+            Self::Perftest => ("perftest", PERFTEST),
             Self::Plain => ("plain", PLAIN),
             Self::Vegeta => ("vegeta", VEGETA),
             Self::Wrk => ("wrk", WRK),

@@ -47,12 +47,16 @@ impl Times {
         }
     }
 
-    /// Counts a duration in microseconds.
-    pub fn record(&mut self, micros: u64) {
+    /// Counts a duration in microseconds, `count` times.
+    pub fn record(&mut self, micros: u64, count: u64) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if count == 0 {
+            return;
+        }
         let micros = micros.min(MAX_MILLIS * 1000);
         match micros.is_multiple_of(1000) {
-            true => self.millis.add(micros / 1000, 1),
-            false => self.micros.add(micros, 1),
+            true => self.millis.add(micros / 1000, count),
+            false => self.micros.add(micros, count),
         }
     }
 
@@ -326,7 +330,7 @@ mod tests {
 
     fn distribution(micros: &[u64]) -> Distribution {
         let mut times = Times::default();
-        micros.iter().for_each(|micros| times.record(*micros));
+        micros.iter().for_each(|micros| times.record(*micros, 1));
         let (shortest, longest) = (micros.iter().min(), micros.iter().max());
         Distribution::of([&times], *shortest.unwrap(), *longest.unwrap())
     }
@@ -368,7 +372,7 @@ mod tests {
             let (mut dense, mut sparse, mut compacted) = (Times::default(), Times::sparse(), Times::default());
             for (n, micros) in micros.iter().enumerate() {
                 for times in [&mut dense, &mut sparse, &mut compacted] {
-                    times.record(*micros);
+                    times.record(*micros, 1);
                 }
                 if n % 7 == 0 {
                     compacted.compact();
@@ -384,7 +388,7 @@ mod tests {
     fn merging_equals_recording_together() {
         let (mut one, mut two) = (Times::default(), Times::default());
         for micros in 0..5000 {
-            if micros % 3 == 0 { &mut one } else { &mut two }.record(micros * 700);
+            if micros % 3 == 0 { &mut one } else { &mut two }.record(micros * 700, 1);
         }
         let apart = Distribution::of([&one, &two], 0, 3_499_300);
         one.merge(&two);

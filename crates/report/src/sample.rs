@@ -12,6 +12,8 @@ pub struct Sample<'a> {
     pub elapsed: u64,
     /// Number of samples in the row.
     pub samples: u64,
+    /// True if each of the samples has the duration `elapsed`.
+    pub is_repeated: bool,
     /// Number of failed samples; `None`: unknown.
     pub errors: Option<u64>,
     /// The label.
@@ -44,6 +46,7 @@ impl Default for Sample<'_> {
             start: None,
             elapsed: 0,
             samples: 1,
+            is_repeated: false,
             errors: Some(0),
             label: b"",
             transaction: false,
@@ -65,8 +68,8 @@ impl Sample<'_> {
     /// estimated from the mean duration.
     pub fn end(&self) -> Option<u64> {
         let elapsed = match self.samples {
-            0 | 1 => self.elapsed,
-            samples => self.elapsed / samples,
+            samples if samples > 1 && self.is_summed() => self.elapsed / samples,
+            _ => self.elapsed,
         };
         Some(self.start?.saturating_add(elapsed))
     }
@@ -86,7 +89,23 @@ impl Sample<'_> {
 
     /// True if the row aggregates several samples with unknown individual durations.
     pub fn is_summed(&self) -> bool {
-        self.samples != 1
+        self.samples != 1 && !self.is_repeated
+    }
+
+    /// The number of samples that have the duration `elapsed`; zero for an aggregated row.
+    pub fn durations(&self) -> u64 {
+        match self.is_summed() {
+            true => 0,
+            false => self.samples,
+        }
+    }
+
+    /// The sum of the durations in microseconds.
+    fn elapsed_sum(&self) -> u64 {
+        match self.is_repeated {
+            true => self.elapsed.saturating_mul(self.samples),
+            false => self.elapsed,
+        }
     }
 }
 
@@ -148,13 +167,13 @@ pub struct Counts {
 impl Counts {
     /// Adds a sample.
     pub fn add(&mut self, sample: &Sample<'_>) {
-        let is_single = !sample.is_summed();
+        let has_duration = sample.durations() > 0;
         self.merge(&Self {
             samples: sample.samples,
             errors: sample.known_errors(),
-            elapsed: sample.elapsed,
-            shortest: is_single.then_some(sample.elapsed),
-            longest: if is_single { sample.elapsed } else { 0 },
+            elapsed: sample.elapsed_sum(),
+            shortest: has_duration.then_some(sample.elapsed),
+            longest: if has_duration { sample.elapsed } else { 0 },
         });
     }
 
@@ -206,9 +225,7 @@ impl Sums {
         self.received = self.received.saturating_add(sample.received);
         self.sent = self.sent.saturating_add(sample.sent);
         self.unknown.add(sample);
-        if !sample.is_summed() {
-            self.times.record(sample.elapsed);
-        }
+        self.times.record(sample.elapsed, sample.durations());
     }
 
     /// Adds sums without the distribution.

@@ -23,6 +23,8 @@ pub struct Samples {
     requests: Totals,
     /// Used as the total if there are only transactions.
     transactions: Totals,
+    /// True if the transactions are no sums of the requests, but other operations of a tool, which describes them itself.
+    pub has_other_operations: bool,
     /// Bytes that the tool does not assign to single samples.
     pub extra_received: u64,
     pub extra_sent: u64,
@@ -190,6 +192,7 @@ impl Samples {
         let workers: Vec<usize> = workers.collect();
         self.requests.merge(&other.requests, &workers);
         self.transactions.merge(&other.transactions, &workers);
+        self.has_other_operations |= other.has_other_operations;
         self.extra_received = self.extra_received.saturating_add(other.extra_received);
         self.extra_sent = self.extra_sent.saturating_add(other.extra_sent);
     }
@@ -394,7 +397,8 @@ impl Samples {
             too_many(self.labels.overflowed(), MAX_LABELS, "labels"),
             too_many(self.workers.overflowed(), MAX_WORKERS, "workers"),
             too_many(errors, MAX_KINDS, "kinds of errors"),
-            self.has_transactions().then(|| transactions.to_owned()),
+            (self.has_transactions() && !self.has_other_operations)
+                .then(|| transactions.to_owned()),
         ]
         .into_iter()
         .flatten()

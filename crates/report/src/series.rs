@@ -215,9 +215,7 @@ impl Timeline {
 impl Point {
     fn add(&mut self, sample: &Sample<'_>, worker: usize) {
         self.counts.add(sample);
-        if !sample.is_summed() {
-            self.times.record(sample.elapsed);
-        }
+        self.times.record(sample.elapsed, sample.durations());
         self.received = self.received.saturating_add(sample.received);
         if let Some(active) = sample.active {
             self.set_active(worker, active);

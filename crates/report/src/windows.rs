@@ -332,7 +332,7 @@ impl Watch {
         second.counts.add(sample);
         self.buckets.add(sample.elapsed);
         if self.percentiles {
-            self.counts += usize::from(second.record(sample.elapsed, self.buckets.bits));
+            self.counts += usize::from(second.record(sample, self.buckets.bits));
         }
     }
 
@@ -489,14 +489,15 @@ impl Second {
     /// Adds a sample with its duration.
     pub fn add(&mut self, sample: &Sample<'_>, buckets: Buckets) {
         self.counts.add(sample);
-        if !sample.is_summed() {
-            self.record(sample.elapsed, buckets.bits);
-        }
+        self.record(sample, buckets.bits);
     }
 
-    /// Counts a duration; returns true if its bucket is new.
-    fn record(&mut self, micros: u64, bits: u32) -> bool {
-        self.count(bucket(micros, bits), 1)
+    /// Counts the durations of a row; returns true if their bucket is new.
+    fn record(&mut self, sample: &Sample<'_>, bits: u32) -> bool {
+        match u32::try_from(sample.durations()).unwrap_or(u32::MAX) {
+            0 => false,
+            count => self.count(bucket(sample.elapsed, bits), count),
+        }
     }
 
     /// An estimate of the memory in bytes.

@@ -36,6 +36,7 @@ static RUNS: LazyLock<Vec<Vec<File>>> = LazyLock::new(|| {
         ("hey", "home.csv"),
         ("ghz", "ghz.csv"),
         ("oha", "oha.csv"),
+        ("perftest", "messages-w1.csv"),
         ("jmeter-summary", "results.csv"),
     ];
     let single =

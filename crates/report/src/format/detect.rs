@@ -3,7 +3,7 @@
 use super::jtl_columns::Columns;
 use super::{
     Format, HEAD, gatling_binary, gatling_text, ghz, hdr_log, hdr_table, hey, jmeter_table,
-    numbers, oha, perftest, table, vegeta, vegeta_gob, wrk,
+    numbers, oha, perftest, perftest_messages, table, vegeta, vegeta_gob, wrk,
 };
 
 /// The result of the detection.
@@ -253,7 +253,7 @@ fn table(head: &[u8], whole: bool) -> Detected {
 /// Detects the format by column names.
 fn header(names: &[&[u8]]) -> Detected {
     /// The first columns of tables.
-    const BEGINNINGS: [(&str, Format); 8] = [
+    const BEGINNINGS: [(&str, Format); 9] = [
         ("metric_name,timestamp,metric_value", Format::K6Csv),
         ("Type,Name,Request Count", Format::LocustStats),
         ("Type,Name,# requests", Format::LocustStats),
@@ -262,6 +262,7 @@ fn header(names: &[&[u8]]) -> Detected {
         ("Count,Message,Traceback", Format::LocustExceptions),
         (hey::HEADER, Format::HeyCsv),
         (oha::HEADER, Format::OhaCsv),
+        (perftest_messages::HEADER, Format::PerfTestMessages),
     ];
     let has = |name: &str| table::has(names, name);
     let columns = |header: &'static str| header.split(',').map(str::as_bytes).collect::<Vec<_>>();

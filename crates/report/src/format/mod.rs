@@ -29,6 +29,7 @@ mod members;
 mod numbers;
 mod oha;
 mod perftest;
+mod perftest_messages;
 mod plain;
 mod rows;
 mod sub_results;
@@ -102,6 +103,8 @@ pub enum Format {
     Artillery,
     /// RabbitMQ PerfTest's CSV.
     PerfTest,
+    /// The CSV of the image `atq-perftest`, with every message.
+    PerfTestMessages,
     /// Vegeta's results as written by `vegeta attack`.
     VegetaGob,
     /// Vegeta's results as JSON lines.
@@ -159,7 +162,7 @@ impl Format {
             | Self::LocustJson => ("locust", "Locust"),
             Self::K6Summary | Self::K6Csv | Self::K6Json => ("k6", "k6"),
             Self::Artillery => ("artillery", "Artillery"),
-            Self::PerfTest => ("perftest", "RabbitMQ PerfTest"),
+            Self::PerfTest | Self::PerfTestMessages => ("perftest", "RabbitMQ PerfTest"),
             Self::VegetaGob | Self::VegetaJson | Self::VegetaCsv | Self::VegetaReport => {
                 ("vegeta", "Vegeta")
             }
@@ -198,7 +201,8 @@ impl Format {
             | Self::GhzCsv
             | Self::OhaCsv
             | Self::GatlingText
-            | Self::GatlingBinary => true,
+            | Self::GatlingBinary
+            | Self::PerfTestMessages => true,
             Self::JmeterDashboard
             | Self::JmeterTable
             | Self::LocustStats
@@ -235,6 +239,7 @@ impl Format {
             Self::K6Json => lines::decoder(k6_points::Points::default()),
             Self::Artillery => whole::decoder(whole::MAX_BYTES, artillery::read),
             Self::PerfTest => table::decoder(b',', perftest::PerfTest::default()),
+            Self::PerfTestMessages => table::decoder(b',', perftest_messages::Messages::default()),
             Self::VegetaGob => Box::new(vegeta_gob::Gob::default()),
             Self::VegetaJson => bodies::without::<bodies::Json>(lines::decoder(vegeta::Json)),
             Self::VegetaCsv => {
