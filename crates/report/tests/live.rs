@@ -186,7 +186,7 @@ fn every_format_with_samples_is_live() {
     assert_eq!(
         formats,
         [
-            "csv", "gatling", "ghz", "hey", "jtl-csv", "jtl-xml", "k6", "oha", "vegeta"
+            "csv", "gatling", "ghz", "hey", "jtl-csv", "jtl-xml", "k6", "oha", "perftest", "vegeta"
         ]
     );
     assert!(RUNS.len() > 60, "{}", RUNS.len());
