@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .PHONY: help demo down quick test parts check fmt-check lint check-programs build-tests unit jenkins swarm swarm-together swarm-alone swarm-nodes \
-  nodes soak bench build release dist images image-director outdated stack fmt openapi doc book deny clean
+  nodes soak bench build release dist images image-director tools outdated stack fmt openapi doc book deny clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,11 @@ images: ## build the images for tests and the demo
 
 image-director: ## build the image of the Director, from a static binary
 	@deploy/setup.sh image-director
+
+tools: ## run the examples of tools, and compare their reports with the counters of a server (about 5 minutes)
+	@deploy/setup.sh all
+	@for command in programs image-web image-vegeta image-wrk image-gatling image-artillery; do deploy/setup.sh $$command || exit; done
+	@exec deploy/tools-check.sh
 
 outdated: ## show which tools in the images are behind their newest release
 	@images/outdated.sh

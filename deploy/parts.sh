@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tier `make parts`: other Docker Engines, twenty thousand connections, and attacks. See --help.
+# The tier `make parts`: other Docker Engines, twenty thousand connections, examples of tools, and attacks. See --help.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/stages.sh"
@@ -15,6 +15,8 @@ Parts, all by default:
                            their failures, stops and deletes, and a distributed JMeter test by `atq`. Then everything is
                            removed
   connections              twenty thousand connections to a Director
+  tools                    the examples of tools that atq-sync starts: the report must have the requests that the server has counted,
+                           and a killed worker must be named
   attack                   response times of a Director, built with optimisation, under attack while a task runs
 
 Each part writes its result to docs/reference/engines.md: date, versions, what ran. Needs root. The output ends with a table
@@ -90,6 +92,23 @@ connections_part() {
   write_row connections "| connections | $(date +%Y-%m-%d) | ${line:-$(result connections)} |"
 }
 
+tools_part() {
+  local tool images=()
+  for tool in web vegeta wrk gatling artillery; do images+=("image-$tool"); done
+  stage tools-images --needs programs each_setup "${images[@]}"
+  stage tools --needs tools-images env -u DOCKER_HOST "$ROOT/deploy/tools-check.sh"
+  sed -n 's/^ *[0-9]* s  \([a-z]*\): \([0-9]*\) in the report, \([0-9]*\) counted; \(.*\)/\1 \2 \3 \4/p' "$STAGES/tools.log" |
+    while read -r tool samples requests lost; do
+      write_row "$tool" "| $tool | $(date +%Y-%m-%d) | $samples | $requests | $lost |"
+    done
+}
+
+# each_setup COMMAND...: calls setup.sh for each.
+each_setup() {
+  local command
+  for command in "$@"; do "$ROOT/deploy/setup.sh" "$command"; done
+}
+
 attack_part() {
   local name figures
   stage attack-build --needs build cargo build --locked --offline --release -p atq-director
@@ -104,7 +123,7 @@ attack_part() {
 main() {
   case ${1:-} in -h | --help) usage && return ;; esac
   local parts=("$@") part
-  [ ${#parts[@]} -gt 0 ] || parts=(connections attack debian-trixie moby-29)
+  [ ${#parts[@]} -gt 0 ] || parts=(connections tools attack debian-trixie moby-29)
   is_root || die "the parts need namespaces and this user is not root" "run as root"
   cd "$ROOT"
   export ATQ_TEST_PROGRAMS=$TARGET/programs
@@ -119,6 +138,7 @@ main() {
     case "$part" in
       debian-trixie | moby-29) engine_part "$part" ;;
       connections) connections_part ;;
+      tools) tools_part ;;
       attack) attack_part ;;
       *) die "no part \`$part\`" "see --help" ;;
     esac
