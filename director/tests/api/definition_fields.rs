@@ -228,7 +228,7 @@ async fn all_faults_of_these_fields_are_reported_at_once() {
 #[tokio::test]
 async fn limits_that_an_old_engine_would_ignore_are_refused() {
     let director = Director::new().await;
-    director.fake.set_api_version(1, 40);
+    director.swarm.set_api_version(1, 40);
     let mut task = payload("old-engine");
     task["worker"]["ulimits"] = json!({"nofile": 65536});
     task["worker"]["sysctls"] = json!({"net.ipv4.tcp_tw_reuse": 1});
@@ -241,6 +241,6 @@ async fn limits_that_an_old_engine_would_ignore_are_refused() {
             "message": "needs version 1.41 of Docker's API (Engine 20.10 or later); the manager has version 1.40",
         }])
     );
-    director.fake.set_api_version(1, 41);
+    director.swarm.set_api_version(1, 41);
     assert_eq!(director.put(&task).await.status, StatusCode::OK);
 }
