@@ -33,8 +33,8 @@ each() {
 
 # Everything that installs Debian's packages is in one lane, because only one process may install at a time.
 tools() {
-  stage tools --needs engine each image-testload image-jmeter image-locust image-shell registry browser openapi-clients \
-    gitlab-ci-local nodes
+  stage tools --needs engine each image-testload image-jmeter image-locust image-shell image-mosquitto registry mosquitto browser \
+    openapi-clients gitlab-ci-local nodes
   stage jenkins target jenkins
 }
 
@@ -43,7 +43,8 @@ nodes() { stage nodes --needs images,tools target swarm-nodes; }
 # The images contain the programs that the tests start, so nothing is built twice.
 export ATQ_TEST_PROGRAMS=$TARGET/programs
 export ATQ_DIRECTOR_BIN=$TARGET/programs/atq-director ATQ_DISCOVERY_BIN=$TARGET/programs/atq-discovery
-export ATQ_CARRIER_BIN=$TARGET/programs/atq-carrier
+export ATQ_CARRIER_BIN=$TARGET/programs/atq-carrier ATQ_SYNC_BIN=$TARGET/programs/atq-sync
+export ATQ_MQTT_BIN=$TARGET/programs/atq-mqtt
 # The stage `tools` installs Chromium, so its tests are not skipped.
 export ATQ_TEST_BROWSER=1
 
@@ -56,7 +57,7 @@ lane tools
 stage check target check
 stage build target build-tests
 stage programs setup programs
-stage images --needs engine,programs each image-discovery image-carrier image-director
+stage images --needs engine,programs each image-discovery image-carrier image-director image-mqtt
 lane nodes
 stage unit --needs build,images,tools target unit
 stage swarm-together --needs build,images,tools target swarm-together

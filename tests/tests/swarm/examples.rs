@@ -17,14 +17,14 @@ const EXAMPLES: [&str; 3] = ["jmeter", "locust", "plain"];
 const TARGET: &str = "atq-example-target";
 const TIMEOUT: Duration = Duration::from_secs(240);
 
-fn folder(example: &str) -> PathBuf {
+pub(crate) fn folder(example: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../deploy/examples")
         .join(example)
 }
 
 /// The code blocks with commands below a heading of an example's README.
-fn blocks(example: &str, heading: &str) -> Result<Vec<String>> {
+pub(crate) fn blocks(example: &str, heading: &str) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(folder(example).join("README.md"))?;
     let (_, section) = text
         .split_once(&format!("\n## {heading}\n"))
@@ -48,7 +48,7 @@ fn path() -> Result<OsString> {
 }
 
 /// Runs shell commands in `dir` and returns their output.
-async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
+pub(crate) async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
     let running = Command::new("sh")
         .args(["-euc", commands])
         .current_dir(dir)
@@ -134,7 +134,7 @@ async fn run_with_atq(example: &str, client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
+pub(crate) async fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
     let status = Command::new("cp").arg("-R").args([from, to]).status();
     ensure!(status.await?.success(), "cp of `{}`", from.display());
     Ok(to.join(from.file_name().context("an example has a name")?))

@@ -15,6 +15,7 @@ mod gitlab;
 mod isolation;
 mod jmeter_figures;
 mod live;
+mod mqtt_devices;
 mod openapi_clients;
 mod readiness;
 mod registry;
