@@ -74,7 +74,13 @@ impl Device {
                 None => {}
             }
             let backoff_limits = self.world.settings.backoff;
-            at = Instant::now() + backoff(attempt, backoff_limits.0, backoff_limits.1, &mut self.random);
+            at = Instant::now()
+                + backoff(
+                    attempt,
+                    backoff_limits.0,
+                    backoff_limits.1,
+                    &mut self.random,
+                );
             attempt = attempt.saturating_add(1);
         }
         self.miss_until(self.world.end());
@@ -90,7 +96,7 @@ impl Device {
                 () = sleep_until(wake) => {}
             }
             let now = Instant::now();
-            self.miss_until(now.min(at).max(wake));
+            self.miss_until(now.min(at));
             if now >= end {
                 return ControlFlow::Break(());
             }
@@ -107,7 +113,10 @@ impl Device {
 
     /// Records that the messages before this instant were not sent. Those after a request to stop are not counted.
     fn miss_until(&mut self, instant: Instant) {
-        let instant = self.world.stop_instant().map_or(instant, |stop| stop.min(instant));
+        let instant = self
+            .world
+            .stop_instant()
+            .map_or(instant, |stop| stop.min(instant));
         while let Some(due) = self.due().filter(|due| *due < instant) {
             self.next += 1;
             let failure = Failure::new("NotConnected", "not sent: the device was not connected");

@@ -13,8 +13,17 @@ fn options(command: &Command) -> impl Iterator<Item = &Arg> {
 
 /// Whether a row begins with the option, alone or with others.
 fn is_documented(section: &str, name: &str) -> bool {
-    let first = |row: &str| row.trim_start_matches("| ").split(" |").next().unwrap_or_default().to_owned();
-    section.lines().filter(|line| line.starts_with("| `--")).any(|row| first(row).contains(&format!("`--{name}`")))
+    let first = |row: &str| {
+        row.trim_start_matches("| ")
+            .split(" |")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    section
+        .lines()
+        .filter(|line| line.starts_with("| `--"))
+        .any(|row| first(row).contains(&format!("`--{name}`")))
 }
 
 #[test]
@@ -26,16 +35,30 @@ fn every_option_is_documented_with_its_default() {
         let section = section.split("\n## ").next().unwrap();
         for option in options(subcommand) {
             let name = option.get_long().unwrap();
-            assert!(is_documented(section, name), "`--{name}` is not in the section{heading}");
+            assert!(
+                is_documented(section, name),
+                "`--{name}` is not in the section{heading}"
+            );
             let default = option.get_default_values().first();
-            let default = default.map(|value| value.to_str().unwrap()).unwrap_or_default();
-            assert!(default.is_empty() || section.contains(&format!("`{default}`")), "--{name}: `{default}`");
+            let default = default
+                .map(|value| value.to_str().unwrap())
+                .unwrap_or_default();
+            assert!(
+                default.is_empty() || section.contains(&format!("`{default}`")),
+                "--{name}: `{default}`"
+            );
         }
     }
 }
 
 #[test]
 fn an_option_that_is_not_documented_is_found() {
-    assert!(is_documented("| `--backoff`, `--backoff-max` | x |", "backoff-max"));
-    assert!(!is_documented("| `--backoff` | the same as `--other` |", "other"));
+    assert!(is_documented(
+        "| `--backoff`, `--backoff-max` | x |",
+        "backoff-max"
+    ));
+    assert!(!is_documented(
+        "| `--backoff` | the same as `--other` |",
+        "other"
+    ));
 }
