@@ -2,11 +2,11 @@
 
 mod talk;
 
-use crate::credentials::Credentials;
 use crate::link::{Link, LinkError};
 use crate::record::{Failure, Label};
 use crate::schedule::{Schedule, backoff, connect_at};
 use crate::session::{self, Event, Session};
+use crate::settings::Identity;
 use crate::world::World;
 use bytes::BytesMut;
 use std::ops::ControlFlow;
@@ -14,17 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use talk::Message;
 use tokio::time::{Instant, sleep_until, timeout};
-
-/// Who a device is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// Its number over all workers.
-    pub number: u64,
-    /// Its client id and login.
-    pub credentials: Credentials,
-    /// Its topic.
-    pub topic: String,
-}
 
 /// A device and what it has done.
 pub struct Device {

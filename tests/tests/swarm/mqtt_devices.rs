@@ -41,15 +41,25 @@ async fn expect_received(count: u64) -> Result<()> {
         if counters.contains(&format!("publish/messages/received {count}\n")) {
             return Ok(());
         }
-        ensure!(begun.elapsed() < TIMEOUT, "expected {count} received messages: {counters}");
+        ensure!(
+            begun.elapsed() < TIMEOUT,
+            "expected {count} received messages: {counters}"
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 async fn samples(client: &Client, task: &str, label: &str) -> Result<u64> {
-    let report: Report = client.get(&format!("/task/{task}/report")).await?.json().await?;
+    let report: Report = client
+        .get(&format!("/task/{task}/report"))
+        .await?
+        .json()
+        .await?;
     let found = report.labels.iter().find(|figures| figures.label == label);
-    Ok(found.with_context(|| format!("no label `{label}`"))?.figures.samples)
+    Ok(found
+        .with_context(|| format!("no label `{label}`"))?
+        .figures
+        .samples)
 }
 
 async fn run_block(heading: &str, folder: &Path, client: &Client) -> Result<()> {
