@@ -57,7 +57,7 @@ unit: ## tests without Docker; with a running Swarm also the suites that run on 
 
 swarm: ## tests on the real Swarm of this machine, and on a Swarm of three nodes
 	@deploy/setup.sh all
-	@for command in programs image-director image-locust image-shell example-images nodes registry browser openapi-clients gitlab-ci-local; do \
+	@for command in programs image-director image-locust image-shell example-images nodes registry mosquitto browser openapi-clients gitlab-ci-local; do \
 	  deploy/setup.sh $$command || exit; done
 	@$(MAKE) --no-print-directory --keep-going swarm-together swarm-alone swarm-nodes
 

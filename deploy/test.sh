@@ -33,8 +33,8 @@ each() {
 
 # Everything that installs Debian's packages is in one lane, because only one process may install at a time.
 tools() {
-  stage tools --needs engine each image-testload image-jmeter image-locust image-shell registry browser openapi-clients \
-    gitlab-ci-local nodes
+  stage tools --needs engine each image-testload image-jmeter image-locust image-shell registry mosquitto browser \
+    openapi-clients gitlab-ci-local nodes
   stage jenkins target jenkins
   stage layers --needs engine setup example-layers
 }

@@ -5,23 +5,27 @@ set -eu
 
 secrets=/run/secrets
 config=$(mktemp)
+
+# listener PORT LINES...
+listener() {
+  echo "listener $1 0.0.0.0"
+  shift
+  printf '%s\n' "$@"
+  if [ -e $secrets/passwords ]; then
+    printf '%s\n' "allow_anonymous false" "password_file $secrets/passwords"
+  else
+    echo "allow_anonymous true"
+  fi
+}
+
 cat /opt/mosquitto/mosquitto.conf >"$config"
-
+listener 1883 >>"$config"
 if [ -e $secrets/server.pem ]; then
-  cat >>"$config" <<TLS
-listener 8883 0.0.0.0
-certfile $secrets/server.pem
-keyfile $secrets/server.key
-TLS
-fi
-
-if [ -e $secrets/passwords ]; then
-  echo "password_file $secrets/passwords" >>"$config"
-else
-  echo "allow_anonymous true" >>"$config"
+  listener 8883 "certfile $secrets/server.pem" "keyfile $secrets/server.key" >>"$config"
 fi
 
 # A connection needs a descriptor.
 ulimit -n "$(ulimit -Hn)"
 echo "descriptors: $(ulimit -n)"
+/opt/mosquitto/record &
 exec mosquitto -c "$config"

@@ -77,7 +77,9 @@ fn parse(text: &[u8]) -> Result<Vec<Credentials>, CredentialsError> {
         let row = row(&record).map_err(fault)?;
         if let Some(first) = starts.insert(row.client_id.clone(), start) {
             let (id, first) = (&row.client_id, line_of(text, first));
-            return Err(fault(format!("the client id `{id}` is also in line {first}")));
+            return Err(fault(format!(
+                "the client id `{id}` is also in line {first}"
+            )));
         }
         rows.push(row);
     }
@@ -114,7 +116,9 @@ fn row(record: &csv::StringRecord) -> Result<Credentials, String> {
 /// The line, from 1, of a row that starts at this byte; empty lines before the row belong to it.
 fn line_of(text: &[u8], start: u64) -> u64 {
     let start = usize::try_from(start).unwrap_or(usize::MAX).min(text.len());
-    let empty = text[start..].iter().take_while(|byte| b"\r\n".contains(byte));
+    let empty = text[start..]
+        .iter()
+        .take_while(|byte| b"\r\n".contains(byte));
     let before = &text[..start + empty.count()];
     before.iter().filter(|byte| **byte == b'\n').count() as u64 + 1
 }
@@ -156,7 +160,10 @@ mod tests {
     fn a_faulty_row_is_named_by_its_line_without_its_password() {
         assert!(fault(b"d1,a,b\nd2,secret\n").starts_with("line 2: 2 fields"));
         assert!(fault(b"d1,a,b\n\n,u,secret\n").starts_with("line 3: the client id is empty"));
-        assert!(fault(b"d1,a,b\nd1,a,secret\n").contains("line 2: the client id `d1` is also in line 1"));
+        assert!(
+            fault(b"d1,a,b\nd1,a,secret\n")
+                .contains("line 2: the client id `d1` is also in line 1")
+        );
         assert!(fault(b"d#,a,secret\n").contains("line 1: the client id `d#`"));
         assert!(fault(b"d1,a,b\nd2,a,\xff\n").contains("line 2: not UTF-8"));
         assert!(!fault(b"d1,a,b\nd1,a,secret\n").contains("secret"));

@@ -2,11 +2,11 @@
 
 mod talk;
 
-use crate::credentials::Credentials;
 use crate::link::{Link, LinkError};
 use crate::record::{Failure, Label};
 use crate::schedule::{Schedule, backoff, connect_at};
 use crate::session::{self, Event, Session};
+use crate::settings::Identity;
 use crate::world::World;
 use bytes::BytesMut;
 use std::ops::ControlFlow;
@@ -14,17 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use talk::Message;
 use tokio::time::{Instant, sleep_until, timeout};
-
-/// Who a device is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// Its number over all workers.
-    pub number: u64,
-    /// Its client id and login.
-    pub credentials: Credentials,
-    /// Its topic.
-    pub topic: String,
-}
 
 /// A device and what it has done.
 pub struct Device {
@@ -74,7 +63,13 @@ impl Device {
                 None => {}
             }
             let backoff_limits = self.world.settings.backoff;
-            at = Instant::now() + backoff(attempt, backoff_limits.0, backoff_limits.1, &mut self.random);
+            at = Instant::now()
+                + backoff(
+                    attempt,
+                    backoff_limits.0,
+                    backoff_limits.1,
+                    &mut self.random,
+                );
             attempt = attempt.saturating_add(1);
         }
         self.miss_until(self.world.end());
@@ -90,7 +85,7 @@ impl Device {
                 () = sleep_until(wake) => {}
             }
             let now = Instant::now();
-            self.miss_until(now.min(at).max(wake));
+            self.miss_until(now.min(at));
             if now >= end {
                 return ControlFlow::Break(());
             }
@@ -107,7 +102,10 @@ impl Device {
 
     /// Records that the messages before this instant were not sent. Those after a request to stop are not counted.
     fn miss_until(&mut self, instant: Instant) {
-        let instant = self.world.stop_instant().map_or(instant, |stop| stop.min(instant));
+        let instant = self
+            .world
+            .stop_instant()
+            .map_or(instant, |stop| stop.min(instant));
         while let Some(due) = self.due().filter(|due| *due < instant) {
             self.next += 1;
             let failure = Failure::new("NotConnected", "not sent: the device was not connected");

@@ -243,9 +243,18 @@ mod tests {
         let machine = capacity("32768-60999", 1_000_000);
         assert_eq!(check(28_232, ONE, machine), Ok(()));
         let error = check(28_233, ONE, machine).unwrap_err().to_string();
-        assert!(error.contains("28233 devices, and 28232 connections"), "{error}");
-        assert!(error.contains("ip_local_port_range is `32768 60999`"), "{error}");
-        assert!(error.contains("at least 2 times as many replicas"), "{error}");
+        assert!(
+            error.contains("28233 devices, and 28232 connections"),
+            "{error}"
+        );
+        assert!(
+            error.contains("ip_local_port_range is `32768 60999`"),
+            "{error}"
+        );
+        assert!(
+            error.contains("at least 2 times as many replicas"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -138,7 +138,9 @@ impl Dialer {
         let socket = socket.map_err(io("cannot create a socket"))?;
         if let Some(source) = self.source(number) {
             let from = SocketAddr::new(source, 0);
-            socket.bind(from).map_err(io("cannot use the source address"))?;
+            socket
+                .bind(from)
+                .map_err(io("cannot use the source address"))?;
         }
         Ok(socket)
     }

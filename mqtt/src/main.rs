@@ -1,7 +1,7 @@
 //! The program: arguments, signals and exit codes.
 
 use atq_mqtt::args::{Cli, Command, Plan, Run};
-use atq_mqtt::run::{RunError, run};
+use atq_mqtt::run::{RunError, run, say};
 use atq_mqtt::{plan, system};
 use clap::Parser;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ async fn start(args: &Run) -> Result<(), RunError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
     let stop = async move {
         tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        println!("stopping: waiting for outstanding acknowledgements");
+        say("stopping: waiting for outstanding acknowledgements");
     };
     run(args, stop).await
 }
@@ -37,6 +37,6 @@ fn show_plan(args: &Plan) -> Result<(), RunError> {
     let here = system::capacity().map_err(RunError::System)?;
     let plan = plan::plan(args.request(here))
         .map_err(|error| RunError::Usage(format!("--descriptors: {error}")))?;
-    println!("{plan}");
+    say(&plan.to_string());
     Ok(())
 }

@@ -121,7 +121,14 @@ mod tests {
             Part::from_variables("1", "2"),
             Ok(Part { index: 1, count: 2 })
         );
-        for (index, count) in [("2", "2"), ("0", "0"), ("1", ""), ("", "2"), ("x", "3"), ("-1", "3")] {
+        for (index, count) in [
+            ("2", "2"),
+            ("0", "0"),
+            ("1", ""),
+            ("", "2"),
+            ("x", "3"),
+            ("-1", "3"),
+        ] {
             let error = Part::from_variables(index, count).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(&format!("is `{index}` and")), "{text}");

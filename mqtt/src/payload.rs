@@ -32,7 +32,10 @@ mod tests {
     #[test]
     fn a_payload_of_100_bytes_is_json() {
         let payload = payload(100, 3, 1_700_000_000_000);
-        assert!(payload.starts_with(b"{\"n\":3,\"t\":1700000000000,\"p\":\"xxx"), "{payload:?}");
+        assert!(
+            payload.starts_with(b"{\"n\":3,\"t\":1700000000000,\"p\":\"xxx"),
+            "{payload:?}"
+        );
         assert!(payload.ends_with(b"x\"}"));
     }
 }

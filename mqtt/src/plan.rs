@@ -46,11 +46,13 @@ pub struct Plan {
 
 /// A worker cannot hold a single connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a worker with {0} descriptors can hold no connection: {RESERVED_DESCRIPTORS} are reserved")]
+#[error(
+    "a worker with {0} descriptors can hold no connection: {RESERVED_DESCRIPTORS} are reserved"
+)]
 pub struct TooFewDescriptors(u64);
 
 /// Bytes of memory of a connection: of the generator, and of the kernel for its socket while it is idle.
-const GENERATOR_BYTES: u64 = 3_000;
+const GENERATOR_BYTES: u64 = 2_500;
 const KERNEL_BYTES: u64 = 5_000;
 /// Bytes of IP and TCP headers of a packet with timestamps.
 const TCP_IP_BYTES: u64 = 52;
@@ -103,7 +105,10 @@ impl Plan {
     pub fn bytes_per_second(&self) -> (f64, f64) {
         let messages = self.messages_per_second();
         let packet = self.request.size + PUBLISH_BYTES + TCP_IP_BYTES;
-        (messages * self.request.size as f64, messages * packet as f64)
+        (
+            messages * self.request.size as f64,
+            messages * packet as f64,
+        )
     }
 
     /// Memory of the worker that has most connections, in bytes: of the generator, and of the kernel.
@@ -153,7 +158,10 @@ impl fmt::Display for Plan {
             capacity.ports,
             capacity.descriptors
         )?;
-        writeln!(f, "connections of a worker  at most {limit}, limited {bound}")?;
+        writeln!(
+            f,
+            "connections of a worker  at most {limit}, limited {bound}"
+        )?;
         writeln!(
             f,
             "workers                  {}, with up to {} connections each",
@@ -161,7 +169,11 @@ impl fmt::Display for Plan {
             self.most_connections()
         )?;
         writeln!(f, "source addresses         {}", self.source_addresses)?;
-        writeln!(f, "messages                 {:.1}/s", self.messages_per_second())?;
+        writeln!(
+            f,
+            "messages                 {:.1}/s",
+            self.messages_per_second()
+        )?;
         writeln!(
             f,
             "bytes sent               {:.1} kB/s of payload, about {:.1} kB/s on the network",
@@ -187,7 +199,7 @@ impl fmt::Display for Plan {
 }
 
 /// Bytes of memory of the TLS state of a connection.
-const TLS_BYTES: u64 = 20_000;
+const TLS_BYTES: u64 = 9_000;
 
 #[cfg(test)]
 mod tests {
@@ -237,8 +249,13 @@ mod tests {
 
     #[test]
     fn the_text_has_the_fields_of_a_definition() {
-        let text = plan(request(100_000, "1024-65535", 65_536)).unwrap().to_string();
-        assert!(text.contains("workers                  2, with up to 50000"), "{text}");
+        let text = plan(request(100_000, "1024-65535", 65_536))
+            .unwrap()
+            .to_string();
+        assert!(
+            text.contains("workers                  2, with up to 50000"),
+            "{text}"
+        );
         assert!(text.contains("\"replicas\": 2,\n  \"ulimits\": {\"nofile\": 50064},\n  \"sysctls\": {\"net.ipv4.ip_local_port_range\": \"1024 65535\"}"), "{text}");
         assert!(text.contains("messages                 6666.7/s"), "{text}");
     }

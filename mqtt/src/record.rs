@@ -93,7 +93,14 @@ impl Recorder {
             .buffer_capacity(BUFFER)
             .from_writer(File::create(path)?);
         writer.write_record([
-            "timestamp", "elapsed", "label", "success", "code", "message", "sent_bytes", "active",
+            "timestamp",
+            "elapsed",
+            "label",
+            "success",
+            "code",
+            "message",
+            "sent_bytes",
+            "active",
         ])?;
         writer.flush()?;
         Ok(Self(Mutex::new(State {
@@ -112,7 +119,11 @@ impl Recorder {
             &milliseconds(clock.since_epoch(sample.started)),
             &milliseconds(sample.elapsed),
             sample.label.name(),
-            if sample.failure.is_none() { "true" } else { "false" },
+            if sample.failure.is_none() {
+                "true"
+            } else {
+                "false"
+            },
             code,
             message,
             &sample.sent_bytes.to_string(),
@@ -172,9 +183,13 @@ mod tests {
             lines[0],
             "timestamp,elapsed,label,success,code,message,sent_bytes,active"
         );
-        assert!(lines[1].ends_with(",1234.567,publish,true,,,120,5"), "{text}");
         assert!(
-            lines[2].ends_with(",1234.567,publish,false,Timeout,\"no answer, \"\"really\"\"\",120,5"),
+            lines[1].ends_with(",1234.567,publish,true,,,120,5"),
+            "{text}"
+        );
+        assert!(
+            lines[2]
+                .ends_with(",1234.567,publish,false,Timeout,\"no answer, \"\"really\"\"\",120,5"),
             "{text}"
         );
     }

@@ -11,6 +11,7 @@ use crate::record::Recorder;
 use crate::settings::Settings;
 use crate::world::{Fatal, World};
 use crate::{system, tls};
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -85,11 +86,12 @@ pub async fn run(args: &Run, stop: impl Future<Output = ()>) -> Result<(), RunEr
     let addresses = brokers.all_within(settings.connect_timeout).await;
     let addresses = addresses.map_err(RunError::Unreachable)?;
     check_limits(&settings, addresses.len(), &dialer)?;
-    let recorder = Recorder::create(&args.results)
-        .map_err(|error| RunError::Usage(format!("--results {}: {error}", args.results.display())))?;
+    let recorder = Recorder::create(&args.results).map_err(|error| {
+        RunError::Usage(format!("--results {}: {error}", args.results.display()))
+    })?;
     let clock = Clock::start(settings.ramp_time());
     let world = Arc::new(World::new(settings, clock, brokers, dialer, recorder));
-    println!("{}", introduction(&world.settings, addresses.len()));
+    say(&introduction(&world.settings, addresses.len()));
     follow(&world, stop).await;
     conclude(&world)
 }
@@ -98,14 +100,17 @@ fn dialer(args: &Run) -> Result<Dialer, RunError> {
     let tls = match &args.tls_ca {
         None => None,
         Some(file) => {
-            let connector = tls::connector(file)
-                .map_err(|error| RunError::Usage(format!("--tls-ca {}: {error}", file.display())))?;
+            let connector = tls::connector(file).map_err(|error| {
+                RunError::Usage(format!("--tls-ca {}: {error}", file.display()))
+            })?;
             Some((connector, args.tls_name.clone()))
         }
     };
     for address in &args.source_address {
         system::check_source(*address).map_err(|error| {
-            RunError::Usage(format!("--source-address {address}: {error}; expected an address of this machine"))
+            RunError::Usage(format!(
+                "--source-address {address}: {error}; expected an address of this machine"
+            ))
         })?;
     }
     Ok(Dialer {
@@ -135,6 +140,11 @@ fn introduction(settings: &Settings, brokers: usize) -> String {
     )
 }
 
+/// Prints a line. A closed standard output does not end the run.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// Starts the devices, and waits until all have ended.
 async fn follow(world: &Arc<World>, stop: impl Future<Output = ()>) {
     let mut devices = JoinSet::new();
@@ -147,9 +157,14 @@ async fn follow(world: &Arc<World>, stop: impl Future<Output = ()>) {
         () = world.ended() => {}
     }
     let deadline = Instant::now() + world.settings.ack_timeout * 2 + END_TIMEOUT;
-    let all_ended = timeout_at(deadline, async { while devices.join_next().await.is_some() {} });
+    let all_ended = timeout_at(deadline, async {
+        while devices.join_next().await.is_some() {}
+    });
     if all_ended.await.is_err() {
-        println!("note: {} devices did not end in time and were cut off", devices.len());
+        say(&format!(
+            "note: {} devices did not end in time and were cut off",
+            devices.len()
+        ));
         devices.abort_all();
     }
     observer.abort();
@@ -169,7 +184,7 @@ async fn observe(world: Arc<World>) {
         let elapsed = start.elapsed();
         if elapsed >= next_progress {
             next_progress += PROGRESS_INTERVAL;
-            println!("{}", world.tally.lock().progress(elapsed));
+            say(&world.tally.lock().progress(elapsed));
         }
     }
 }
@@ -177,13 +192,15 @@ async fn observe(world: Arc<World>) {
 fn conclude(world: &World) -> Result<(), RunError> {
     let flushed = world.recorder.flush();
     let tally = world.tally.lock();
-    println!("{tally}");
+    say(&tally.to_string());
     if let Some(fatal) = world.fatal() {
         return Err(fatal.clone().into());
     }
     flushed.map_err(|error| Fatal::Results(error.to_string()))?;
     if !tally.ever_connected() && world.stop_instant().is_none() {
-        return Err(RunError::Unreachable("no device could connect; the failures are above".to_owned()));
+        return Err(RunError::Unreachable(
+            "no device could connect; the failures are above".to_owned(),
+        ));
     }
     let lag = tally.lag();
     match tally.is_late() {

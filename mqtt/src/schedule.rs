@@ -17,7 +17,8 @@ impl Schedule {
     pub fn new(seed: u64, number: u64, period: Duration, duration: Duration) -> Self {
         let period = period.max(Duration::from_nanos(1));
         let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
-        let mut random = fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random =
+            fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Self {
             phase: Duration::from_nanos(random.u64(0..nanos)),
             period,
@@ -46,7 +47,10 @@ pub fn backoff(
     random: &mut fastrand::Rng,
 ) -> Duration {
     let factor = 2u32.saturating_pow(attempt);
-    first.saturating_mul(factor).min(longest).mul_f64(random.f64())
+    first
+        .saturating_mul(factor)
+        .min(longest)
+        .mul_f64(random.f64())
 }
 
 #[cfg(test)]
@@ -97,10 +101,15 @@ mod tests {
         let period = Duration::from_secs(15);
         let mut seconds = [0u32; 15];
         for number in 0..15_000 {
-            let due = Schedule::new(1, number, period, period).due(0).expect("one message");
+            let due = Schedule::new(1, number, period, period)
+                .due(0)
+                .expect("one message");
             seconds[due.as_secs() as usize] += 1;
         }
-        assert!(seconds.iter().all(|n| (850..1150).contains(n)), "{seconds:?}");
+        assert!(
+            seconds.iter().all(|n| (850..1150).contains(n)),
+            "{seconds:?}"
+        );
     }
 
     #[test]

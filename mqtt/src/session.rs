@@ -100,7 +100,9 @@ impl<T> Session<T> {
 
     /// Removes the unacknowledged messages for which `is_expired` holds, oldest first.
     pub fn take_expired(&mut self, is_expired: impl Fn(&T) -> bool) -> Vec<T> {
-        let expired = self.in_flight.extract_if(.., |sent| is_expired(&sent.message));
+        let expired = self
+            .in_flight
+            .extract_if(.., |sent| is_expired(&sent.message));
         expired.map(|sent| sent.message).collect()
     }
 

@@ -1,7 +1,6 @@
 //! The settings of a run.
 
 use crate::credentials::Credentials;
-use crate::device::Identity;
 use crate::part::Part;
 use crate::pattern::Pattern;
 use crate::session::Quality;
@@ -21,6 +20,17 @@ pub enum Fleet {
     },
     /// Devices with credentials of their own; the client id is the name.
     Listed(Vec<Credentials>),
+}
+
+/// Who a device is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Its number over all workers.
+    pub number: u64,
+    /// Its client id and login.
+    pub credentials: Credentials,
+    /// Its topic.
+    pub topic: String,
 }
 
 /// What the devices of a worker do. All times are positive.

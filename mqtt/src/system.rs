@@ -21,7 +21,8 @@ pub fn capacity() -> Result<Capacity, String> {
 fn ports() -> Result<PortRange, String> {
     let text = std::fs::read_to_string(PORTS_FILE)
         .map_err(|error| format!("cannot read {PORTS_FILE}: {error}"))?;
-    text.parse().map_err(|error| format!("{PORTS_FILE}: {error}"))
+    text.parse()
+        .map_err(|error| format!("{PORTS_FILE}: {error}"))
 }
 
 /// Raises the soft limit, and returns the limit that is in force.

@@ -126,14 +126,17 @@ impl Tally {
         }
     }
 
-    /// A device is no longer connected. `expected` at the end of the run.
-    pub fn disconnected(&mut self, at: Duration, expected: bool) {
+    /// A device has disconnected at the end of the run.
+    pub fn disconnected(&mut self) {
+        self.connected -= 1;
+    }
+
+    /// A device has lost its connection.
+    pub fn connection_lost(&mut self, at: Duration, failure: &Failure) {
         let were_all = self.connected == self.devices;
         self.connected -= 1;
         let connected = self.connected;
-        if expected {
-            return;
-        }
+        self.note(Some(failure));
         if were_all {
             self.begin_outage(at);
         }
@@ -156,7 +159,9 @@ impl Tally {
     }
 
     fn open_outage(&mut self) -> Option<&mut Outage> {
-        self.outages.last_mut().filter(|outage| outage.until.is_none())
+        self.outages
+            .last_mut()
+            .filter(|outage| outage.until.is_none())
     }
 
     /// A message is sent, `lag` after its time.
@@ -286,7 +291,11 @@ impl fmt::Display for Tally {
 impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let from = self.from.as_secs_f64();
-        write!(f, "at {from:.1} s, down to {} connected devices; ", self.lowest)?;
+        write!(
+            f,
+            "at {from:.1} s, down to {} connected devices; ",
+            self.lowest
+        )?;
         match self.until {
             None => write!(f, "not all came back")?,
             Some(until) => write!(
@@ -305,6 +314,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn closed() -> Failure {
+        Failure::new("UnexpectedEof", "connection lost: closed by the broker")
+    }
+
     fn with_connected(devices: u32) -> Tally {
         let mut tally = Tally::new(devices);
         for n in 0..devices {
@@ -318,11 +331,11 @@ mod tests {
     fn an_outage_lasts_until_all_devices_are_back() {
         let mut tally = with_connected(4);
         for _ in 0..3 {
-            tally.disconnected(SECOND * 10, false);
+            tally.connection_lost(SECOND * 10, &closed());
         }
         tally.connected(SECOND * 12);
         tally.connected(SECOND * 12);
-        tally.disconnected(SECOND * 13, false);
+        tally.connection_lost(SECOND * 13, &closed());
         tally.connected(SECOND * 14);
         assert_eq!(tally.outages[0].until, None);
         tally.connected(SECOND * 15);
@@ -343,11 +356,11 @@ mod tests {
     #[test]
     fn the_end_of_a_run_and_the_ramp_are_no_outages() {
         let mut tally = with_connected(3);
-        tally.disconnected(SECOND, true);
+        tally.disconnected();
         assert!(tally.outages.is_empty());
         let mut ramp = Tally::new(3);
         ramp.connected(SECOND);
-        ramp.disconnected(SECOND, false);
+        ramp.connection_lost(SECOND, &closed());
         assert!(ramp.outages.is_empty());
     }
 
@@ -363,7 +376,9 @@ mod tests {
         assert_eq!(tally.in_flight(), 3);
         let text = tally.to_string();
         assert!(
-            text.contains("5 published, 1 acknowledged, 1 lost, 3 in flight at the end, 1 not sent"),
+            text.contains(
+                "5 published, 1 acknowledged, 1 lost, 3 in flight at the end, 1 not sent"
+            ),
             "{text}"
         );
         assert!(text.contains("1 x no answer"), "{text}");

@@ -132,7 +132,11 @@ impl World {
     /// Size of a PUBLISH in bytes.
     pub fn packet_size(&self, topic: usize) -> usize {
         use crate::session::Quality::AtMostOnce;
-        let id = if self.settings.quality == AtMostOnce { 0 } else { 2 };
+        let id = if self.settings.quality == AtMostOnce {
+            0
+        } else {
+            2
+        };
         let rest = 2 + topic + id + self.settings.size;
         let length = match rest {
             0..128 => 1,
@@ -152,9 +156,15 @@ impl World {
         self.tally.lock().connected(self.since_start());
     }
 
-    /// A device is no longer connected.
-    pub fn disconnected(&self, expected: bool) {
-        self.tally.lock().disconnected(self.since_start(), expected);
+    /// A device has disconnected at the end of the run.
+    pub fn disconnected(&self) {
+        self.tally.lock().disconnected();
+    }
+
+    /// A device has lost its connection.
+    pub fn connection_lost(&self, failure: &Failure) {
+        let at = self.since_start();
+        self.tally.lock().connection_lost(at, failure);
     }
 
     /// An attempt to connect has ended.
@@ -190,7 +200,14 @@ impl World {
             tally.lost(failure);
             tally.active()
         };
-        self.add(Label::Publish, started, started.elapsed(), Some(failure), bytes, active);
+        self.add(
+            Label::Publish,
+            started,
+            started.elapsed(),
+            Some(failure),
+            bytes,
+            active,
+        );
     }
 
     /// A message is not sent.
@@ -200,7 +217,14 @@ impl World {
             tally.missed(failure);
             tally.active()
         };
-        self.add(Label::Publish, due, Duration::ZERO, Some(failure), 0, active);
+        self.add(
+            Label::Publish,
+            due,
+            Duration::ZERO,
+            Some(failure),
+            0,
+            active,
+        );
     }
 
     fn add(

@@ -49,7 +49,12 @@ pub struct Run {
     #[arg(long, default_value = "atq-{device}", conflicts_with = "credentials")]
     pub client_id: String,
     /// User of all devices. The password is read from ATQ_MQTT_PASSWORD only.
-    #[arg(long, env = "ATQ_MQTT_USERNAME", default_value = "", conflicts_with = "credentials")]
+    #[arg(
+        long,
+        env = "ATQ_MQTT_USERNAME",
+        default_value = "",
+        conflicts_with = "credentials"
+    )]
     pub username: String,
     /// Use TLS, and trust the certificates in this PEM file.
     #[arg(long, value_name = "FILE")]
@@ -109,7 +114,8 @@ impl Run {
     pub fn settings(&self, part: Part, password: Option<String>) -> Result<Settings, String> {
         let option = |name: &'static str| move |error| format!("--{name}: {error}");
         let fleet = self.fleet(part, password)?;
-        let topic = Pattern::topic(&self.topic).map_err(|error| option("topic")(error.to_string()))?;
+        let topic =
+            Pattern::topic(&self.topic).map_err(|error| option("topic")(error.to_string()))?;
         Ok(Settings {
             part,
             fleet,

@@ -31,7 +31,9 @@ fn each_worker_takes_its_part_of_the_devices() {
     let run = parse(&["--host", "b", "--devices", "5"]).unwrap();
     let names = |index| {
         let settings = run.settings(Part::new(index, 2).unwrap(), None).unwrap();
-        let names = settings.identities().map(|device| device.credentials.client_id);
+        let names = settings
+            .identities()
+            .map(|device| device.credentials.client_id);
         names.collect::<Vec<_>>()
     };
     assert_eq!(names(0), ["atq-0", "atq-2", "atq-4"]);
@@ -51,14 +53,26 @@ fn faults_name_the_option_and_what_would_be_right() {
     assert!(fault(&["--devices", "5"]).contains("--host"));
     assert!(fault(&["--host", "b"]).contains("--devices"));
     assert!(fault(&["--host", "b", "--devices", "0"]).contains("--devices"));
-    assert!(fault(&["--host", "b", "--devices", "1", "--own-devices", "1"]).contains("--own-devices"));
+    assert!(
+        fault(&["--host", "b", "--devices", "1", "--own-devices", "1"]).contains("--own-devices")
+    );
     assert!(fault(&["--host", "b", "--devices", "1", "--qos", "3"]).contains("--qos"));
     assert!(fault(&["--host", "b", "--devices", "1", "--period", "0s"]).contains("more than zero"));
-    assert!(fault(&["--host", "b", "--devices", "1", "--period", "15"]).contains("for example `15s`"));
+    assert!(
+        fault(&["--host", "b", "--devices", "1", "--period", "15"]).contains("for example `15s`")
+    );
     assert!(fault(&["--host", "b", "--devices", "1", "--ramp", "0"]).contains("from 0.01"));
-    assert!(fault(&["--host", "b", "--devices", "1", "--topic", "a/#"]).contains("--topic: a topic"));
-    assert!(fault(&["--host", "b", "--devices", "1", "--client-id", "x"]).contains("--client-id: `{device}`"));
-    assert!(fault(&["--host", "b", "--credentials", "/no/file"]).contains("--credentials /no/file: cannot read"));
+    assert!(
+        fault(&["--host", "b", "--devices", "1", "--topic", "a/#"]).contains("--topic: a topic")
+    );
+    assert!(
+        fault(&["--host", "b", "--devices", "1", "--client-id", "x"])
+            .contains("--client-id: `{device}`")
+    );
+    assert!(
+        fault(&["--host", "b", "--credentials", "/no/file"])
+            .contains("--credentials /no/file: cannot read")
+    );
     assert!(fault(&["--host", "b", "--devices", "1", "--size", "99999999"]).contains("--size"));
 }
 
@@ -66,7 +80,10 @@ fn faults_name_the_option_and_what_would_be_right() {
 fn more_workers_than_devices_are_rejected() {
     let run = parse(&["--host", "b", "--devices", "2"]).unwrap();
     let error = run.settings(Part::new(2, 3).unwrap(), None).unwrap_err();
-    assert!(error.contains("fewer devices than workers; worker 2 of 3"), "{error}");
+    assert!(
+        error.contains("fewer devices than workers; worker 2 of 3"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -81,7 +98,11 @@ fn a_password_without_a_user_is_rejected() {
 
 #[test]
 fn the_port_depends_on_tls() {
-    let port = |more: &[&str]| parse(&[&["--host", "b", "--devices", "1"], more].concat()).unwrap().port();
+    let port = |more: &[&str]| {
+        parse(&[&["--host", "b", "--devices", "1"], more].concat())
+            .unwrap()
+            .port()
+    };
     assert_eq!(port(&[]), 1883);
     assert_eq!(port(&["--tls-ca", "ca.pem"]), 8883);
     assert_eq!(port(&["--port", "99"]), 99);

@@ -55,11 +55,14 @@ impl Device {
             is_pinging: false,
         };
         self.world.connected();
-        let result = self.converse(&mut talk).await;
-        self.world.disconnected(result.is_ok());
-        match result {
-            Ok(()) => ControlFlow::Break(()),
+        match self.converse(&mut talk).await {
+            Ok(()) => {
+                self.world.disconnected();
+                ControlFlow::Break(())
+            }
             Err(error) => {
+                self.world.connection_lost(&error.failure());
+                self.world.check_exhausted(&error);
                 self.lose(&mut talk, &error);
                 ControlFlow::Continue(())
             }
@@ -72,7 +75,10 @@ impl Device {
         let end = self.world.end();
         loop {
             match self.wake(talk, end).await {
-                Wake::Stop => break,
+                Wake::Stop => {
+                    self.publish_due(talk).await?;
+                    break;
+                }
                 Wake::Bytes(bytes) => self.receive(talk, &bytes?).await?,
                 Wake::Time => {
                     self.publish_due(talk).await?;
@@ -110,12 +116,16 @@ impl Device {
         self.send(talk).await
     }
 
-    /// Publishes all messages whose time has come.
+    /// Publishes all messages whose time has come, and had come before a request to stop.
     async fn publish_due(&mut self, talk: &mut Conversation) -> Result<(), LinkError> {
-        while let Some(due) = self.due().filter(|due| *due <= Instant::now()) {
+        while let Some(due) = self.due().filter(|due| *due <= self.latest_due()) {
             self.publish(talk, due).await?;
         }
         Ok(())
+    }
+
+    fn latest_due(&self) -> Instant {
+        self.world.stop_instant().unwrap_or_else(Instant::now)
     }
 
     async fn publish(&mut self, talk: &mut Conversation, due: Instant) -> Result<(), LinkError> {
@@ -134,12 +144,14 @@ impl Device {
         let unacknowledged = self.append(talk, number, started)?;
         if let Err(error) = self.send(talk).await {
             if let Some(message) = unacknowledged {
-                self.world.lost(message.started, message.bytes, &error.failure());
+                self.world
+                    .lost(message.started, message.bytes, &error.failure());
             }
             return Err(error);
         }
         if let Some(message) = unacknowledged {
-            self.world.published(message.started, message.bytes, Instant::now());
+            self.world
+                .published(message.started, message.bytes, Instant::now());
         }
         Ok(())
     }
@@ -169,7 +181,9 @@ impl Device {
         }
         let out = std::mem::take(&mut talk.out);
         let before = Instant::now();
-        talk.link.send(&out, self.world.settings.ack_timeout).await?;
+        talk.link
+            .send(&out, self.world.settings.ack_timeout)
+            .await?;
         talk.last_sent = Instant::now();
         if talk.last_sent - before > Duration::from_millis(1) {
             talk.ready_since = talk.last_sent;
@@ -238,7 +252,9 @@ impl Device {
             }
         }
         let packet = session::disconnect()?;
-        talk.link.send(&packet, self.world.settings.ack_timeout).await?;
+        talk.link
+            .send(&packet, self.world.settings.ack_timeout)
+            .await?;
         // The broker may close first.
         let _ = talk.link.close().await;
         Ok(())
@@ -248,6 +264,9 @@ impl Device {
 impl Conversation {
     /// When the oldest unacknowledged message expires.
     fn next_deadline(&self) -> Option<Instant> {
-        self.session.in_flight().map(|message| message.deadline).min()
+        self.session
+            .in_flight()
+            .map(|message| message.deadline)
+            .min()
     }
 }

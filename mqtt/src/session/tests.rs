@@ -68,7 +68,10 @@ fn a_refusal_has_its_code_and_reason() {
 fn packets_that_no_publisher_expects_are_errors() {
     let receive = |bytes: &[u8]| {
         let mut session = Session::<u32>::new(Quality::AtLeastOnce);
-        session.receive(bytes, &mut BytesMut::new()).unwrap_err().to_string()
+        session
+            .receive(bytes, &mut BytesMut::new())
+            .unwrap_err()
+            .to_string()
     };
     assert!(receive(&[0x30, 5, 0, 1, b't', b'h', b'i']).contains("Publish"));
     assert!(receive(&[0xc0, 0]).contains("PingReq"));

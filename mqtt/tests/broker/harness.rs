@@ -85,14 +85,19 @@ impl Generator {
     pub fn counts(&self) -> BTreeMap<(String, bool), usize> {
         let mut counts = BTreeMap::new();
         for row in self.rows() {
-            *counts.entry((row[2].to_owned(), &row[3] == "true")).or_default() += 1;
+            *counts
+                .entry((row[2].to_owned(), &row[3] == "true"))
+                .or_default() += 1;
         }
         counts
     }
 
     pub fn count(&self, label: &str, success: bool) -> usize {
         let counts = self.counts();
-        counts.get(&(label.to_owned(), success)).copied().unwrap_or(0)
+        counts
+            .get(&(label.to_owned(), success))
+            .copied()
+            .unwrap_or(0)
     }
 
     pub fn rows(&self) -> Vec<csv::StringRecord> {
@@ -113,7 +118,9 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.id().to_string()]).status();
+        let sent = Command::new("kill")
+            .args([name, &self.id().to_string()])
+            .status();
         assert!(sent.unwrap().success());
     }
 
@@ -151,13 +158,19 @@ impl Ended {
     pub fn expect(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{}", self.text);
         for part in parts {
-            assert!(self.text.contains(part), "`{part}` is missing: {}", self.text);
+            assert!(
+                self.text.contains(part),
+                "`{part}` is missing: {}",
+                self.text
+            );
         }
     }
 }
 
 fn text(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+    [&output.stdout, &output.stderr]
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .concat()
 }
 
 /// Polls a condition; false after the deadline.

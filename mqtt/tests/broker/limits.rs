@@ -7,10 +7,16 @@ use std::process::{Command, Stdio};
 #[test]
 fn too_few_descriptors_are_named_before_the_start() {
     let generator = Generator::new(1, "--devices 50 --duration 1s");
-    let command = generator.command(&["prlimit", "--nofile=100:100"]).output().unwrap();
+    let command = generator
+        .command(&["prlimit", "--nofile=100:100"])
+        .output()
+        .unwrap();
     let error = String::from_utf8_lossy(&command.stderr);
     assert_eq!(command.status.code(), Some(78), "{error}");
-    assert!(error.contains("this worker has 50 devices, and the limit is 100"), "{error}");
+    assert!(
+        error.contains("this worker has 50 devices, and the limit is 100"),
+        "{error}"
+    );
     assert!(error.contains("\"ulimits\": {\"nofile\": 114}"), "{error}");
     assert_eq!(generator.rows().len(), 0);
 }
@@ -18,8 +24,14 @@ fn too_few_descriptors_are_named_before_the_start() {
 #[test]
 fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     let broker = mosquitto_or_skip!("allow_anonymous true");
-    let generator = Generator::new(broker.port, "--devices 50 --duration 1s --period 1s --ramp 500");
-    let output = generator.command(&["prlimit", "--nofile=20:200"]).output().unwrap();
+    let generator = Generator::new(
+        broker.port,
+        "--devices 50 --duration 1s --period 1s --ramp 500",
+    );
+    let output = generator
+        .command(&["prlimit", "--nofile=20:200"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(generator.count("publish", true), 50);
 }
@@ -31,15 +43,41 @@ fn descriptors_that_run_out_end_the_run_with_advice() {
     let running = generator.start();
     assert!(until(|| generator.count("connect", true) >= 5));
     let limit = ["--nofile=40:40", "--pid", &running.id().to_string()];
-    assert!(Command::new("prlimit").args(limit).status().unwrap().success());
+    assert!(
+        Command::new("prlimit")
+            .args(limit)
+            .status()
+            .unwrap()
+            .success()
+    );
     let ended = running.wait();
-    ended.expect(78, &["limit reached with", "no file descriptor is free", "\"ulimits\""]);
-    assert!(generator.rows().iter().any(|row| row[5].contains("Too many open files")));
+    ended.expect(
+        78,
+        &[
+            "limit reached with",
+            "no file descriptor is free",
+            "\"ulimits\"",
+        ],
+    );
+    assert!(
+        generator
+            .rows()
+            .iter()
+            .any(|row| row[5].contains("Too many open files"))
+    );
 }
 
 /// Runs a script in a network namespace of its own; `None` if this user cannot create one.
 fn in_namespace(script: &str, generator: &Generator) -> Option<Command> {
-    let mut command = generator.command(&["unshare", "--map-root-user", "--net", "sh", "-euc", script, "sh"]);
+    let mut command = generator.command(&[
+        "unshare",
+        "--map-root-user",
+        "--net",
+        "sh",
+        "-euc",
+        script,
+        "sh",
+    ]);
     let possible = Command::new("unshare")
         .args(["--map-root-user", "--net", "ip", "link", "set", "lo", "up"])
         .stderr(Stdio::null())
@@ -62,7 +100,10 @@ fn too_few_source_ports_are_named_before_the_start() {
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{error}");
-    assert!(error.contains("this worker has 11 devices, and 10 connections are possible"), "{error}");
+    assert!(
+        error.contains("this worker has 11 devices, and 10 connections are possible"),
+        "{error}"
+    );
     assert!(error.contains("\"sysctls\""), "{error}");
 }
 

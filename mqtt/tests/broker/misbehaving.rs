@@ -9,7 +9,13 @@ fn a_broker_that_acknowledges_nothing_loses_every_message() {
     let options = "--devices 5 --period 500ms --duration 1s --ack-timeout 1s";
     let generator = Generator::new(port, options);
     let ended = generator.run();
-    ended.expect(0, &["10 published, 0 acknowledged, 10 lost, 0 in flight", "not acknowledged within 1 s"]);
+    ended.expect(
+        0,
+        &[
+            "10 published, 0 acknowledged, 10 lost, 0 in flight",
+            "not acknowledged within 1 s",
+        ],
+    );
     assert_eq!(generator.count("publish", false), 10);
 }
 
@@ -19,7 +25,14 @@ fn a_broker_that_answers_nothing_is_named_with_the_deadline() {
     let options = "--devices 2 --period 500ms --duration 3s --connect-timeout 1s";
     let generator = Generator::new(port, options);
     let ended = generator.run();
-    ended.expect(69, &["no connection within 1 s", "no device could connect", "12 not sent"]);
+    ended.expect(
+        69,
+        &[
+            "no connection within 1 s",
+            "no device could connect",
+            "12 not sent",
+        ],
+    );
     assert!(generator.count("connect", false) >= 2);
 }
 
@@ -32,7 +45,7 @@ fn a_server_that_is_no_broker_is_named() {
 
 #[test]
 fn a_broker_that_closes_at_once_is_retried_with_backoff() {
-    let port = broker(|stream| answer_once_and_close(stream));
+    let port = broker(answer_once_and_close);
     let options = "--devices 1 --period 1s --duration 5s --backoff 100ms --backoff-max 10s";
     let generator = Generator::new(port, options);
     let ended = generator.run();
@@ -50,6 +63,15 @@ fn answer_once_and_close(mut stream: std::net::TcpStream) {
 }
 
 #[test]
+fn a_broker_that_does_not_answer_pings_loses_its_devices() {
+    let port = broker(|stream| answer_once(stream, ACCEPT));
+    let options = "--devices 1 --period 1h --duration 4s --keep-alive 1";
+    let generator = Generator::new(port, options);
+    generator.run().expect(0, &["outage"]);
+    assert!(generator.count("reconnect", true) >= 1);
+}
+
+#[test]
 fn a_closed_port_is_named() {
     let options = "--devices 2 --period 500ms --duration 1s";
     let ended = Generator::new(free_port(), options).run();
@@ -62,12 +84,20 @@ fn an_unknown_host_and_a_foreign_source_address_are_named() {
     let ended = run("--devices 1 --host no.such.host.invalid --connect-timeout 1s");
     ended.expect(69, &["cannot resolve `no.such.host.invalid`"]);
     let ended = run("--devices 1 --source-address 192.0.2.1");
-    ended.expect(2, &["--source-address 192.0.2.1", "expected an address of this machine"]);
+    ended.expect(
+        2,
+        &[
+            "--source-address 192.0.2.1",
+            "expected an address of this machine",
+        ],
+    );
 }
 
 #[test]
 fn results_that_cannot_be_written_are_named() {
     let generator = Generator::new(1, "--devices 1");
     let generator = generator.option("--results", "/proc/nowhere/mqtt.csv");
-    generator.run().expect(2, &["--results /proc/nowhere/mqtt.csv: "]);
+    generator
+        .run()
+        .expect(2, &["--results /proc/nowhere/mqtt.csv: "]);
 }

@@ -97,7 +97,9 @@ impl Mosquitto {
 
     fn counter(&self, name: &str) -> u64 {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         let mut out = BytesMut::new();
         Connect::new("counter").write(&mut out).unwrap();
         let mut subscribe = Subscribe::new(format!("$SYS/broker/{name}"), QoS::AtMostOnce);

@@ -45,10 +45,14 @@ fn devices_publish_over_tls() {
     let run = |authority: &Authority, name: &str| {
         let generator = Generator::new(broker.port, FEW);
         let file = generator.file("ca.pem", &authority.0.pem());
-        generator.option("--tls-ca", file).option("--tls-name", name).run()
+        generator
+            .option("--tls-ca", file)
+            .option("--tls-name", name)
+            .run()
     };
     run(&authority, "broker.example").expect(0, &["6 acknowledged"]);
-    run(&authority, "other.example").expect(69, &["TLS handshake failed", "no device could connect"]);
+    run(&authority, "other.example")
+        .expect(69, &["TLS handshake failed", "no device could connect"]);
     run(&Authority::new(), "broker.example").expect(69, &["TLS handshake failed"]);
 }
 
@@ -57,9 +61,15 @@ fn broker_with_users(users: &[(&str, &str)]) -> Option<Mosquitto> {
     let mosquitto = program("mosquitto")?;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("passwords");
-    let lines: String = users.iter().map(|(user, password)| format!("{user}:{password}\n")).collect();
+    let lines: String = users
+        .iter()
+        .map(|(user, password)| format!("{user}:{password}\n"))
+        .collect();
     std::fs::write(&file, lines).unwrap();
-    let hashed = Command::new(program("mosquitto_passwd")?).arg("-U").arg(&file).status();
+    let hashed = Command::new(program("mosquitto_passwd")?)
+        .arg("-U")
+        .arg(&file)
+        .status();
     assert!(hashed.unwrap().success());
     let config = "allow_anonymous false\npassword_file DIR/passwords";
     Some(Mosquitto::start_in(&mosquitto, dir, config))
@@ -80,9 +90,21 @@ fn each_device_has_the_credentials_of_its_row() {
     let (_, ended) = run("client_id,username,password\nd1,ann,\"a,1\"\nd2,bob,b2\n");
     ended.expect(0, &["2 devices", "4 acknowledged"]);
     let (generator, ended) = run("d1,ann,\"a,1\"\nd2,bob,wrong\n");
-    ended.expect(0, &["2 acknowledged", "2 not sent", "not authorized (return code 5)"]);
+    ended.expect(
+        0,
+        &[
+            "2 acknowledged",
+            "2 not sent",
+            "not authorized (return code 5)",
+        ],
+    );
     assert!(!ended.text.contains("wrong"), "{}", ended.text);
-    assert!(generator.rows().iter().any(|row| &row[2] == "connect" && &row[4] == "5"));
+    assert!(
+        generator
+            .rows()
+            .iter()
+            .any(|row| &row[2] == "connect" && &row[4] == "5")
+    );
 }
 
 #[test]
@@ -91,7 +113,11 @@ fn a_wrong_password_of_all_devices_is_named() {
         return eprintln!("skipped: `mosquitto` is missing");
     };
     let options = format!("{FEW} --username ann");
-    let run = |password| Generator::new(broker.port, &options).env("ATQ_MQTT_PASSWORD", password).run();
+    let run = |password| {
+        Generator::new(broker.port, &options)
+            .env("ATQ_MQTT_PASSWORD", password)
+            .run()
+    };
     run("right").expect(0, &["6 acknowledged"]);
     run("false").expect(69, &["not authorized", "no device could connect"]);
 }
@@ -102,5 +128,8 @@ fn a_port_with_tls_is_not_reached_without_it() {
     let authority = Authority::new();
     let generator = Generator::new(broker.port, FEW);
     let file = generator.file("ca.pem", &authority.0.pem());
-    generator.option("--tls-ca", file).run().expect(69, &["TLS handshake failed"]);
+    generator
+        .option("--tls-ca", file)
+        .run()
+        .expect(69, &["TLS handshake failed"]);
 }
