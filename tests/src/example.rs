@@ -86,7 +86,10 @@ impl Example {
         let commands = self.blocks("With atq")?.join("\n");
         let commands = commands.replace("atq run task.json", "atq run task.json --replace");
         let output = shell(&commands, dir, &client.url).await?;
-        ensure!(output.contains(&format!("PASS {}", self.task())), "{output}");
+        ensure!(
+            output.contains(&format!("PASS {}", self.task())),
+            "{output}"
+        );
         for kept in ["report.html", "junit.xml", "logs/master.1.log"] {
             ensure!(
                 dir.join("results").join(kept).exists(),

@@ -98,12 +98,7 @@ async fn every_example_passes_with_the_commands_of_its_readme() -> Result<()> {
         let left = labelled(&format!("com.atq.task={}", example.task())).await?;
         ensure!(left.is_empty(), "{left:?}");
     }
-    shell(
-        &LOCUST.blocks("Tidy up")?[1],
-        &LOCUST.folder(),
-        &client.url,
-    )
-    .await?;
+    shell(&LOCUST.blocks("Tidy up")?[1], &LOCUST.folder(), &client.url).await?;
     until_gone().await?;
     drop(target);
     fixture.finish().await
