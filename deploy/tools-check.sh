@@ -24,6 +24,7 @@ HELP
 
 PROGRAMS=${ATQ_TEST_PROGRAMS:-$TARGET/programs}
 SERVER=atq-example-web
+ID=tools-check-$$
 DIR=
 DIRECTOR=
 SERVER_STARTED=
@@ -35,7 +36,7 @@ step() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 start_director() {
   local port
   port=$((RANDOM % 10000 + 20000))
-  printf 'port: %s\ndirectorId: tools-check-%s\nglusterpath: %s/bundles\ndatadir: %s/data\n' "$port" "$$" "$DIR" "$DIR" \
+  printf 'port: %s\ndirectorId: %s\nglusterpath: %s/bundles\ndatadir: %s/data\n' "$port" "$ID" "$DIR" "$DIR" \
     >"$DIR/config.yaml"
   export ATQ_URL=http://127.0.0.1:$port
   "$PROGRAMS/atq-director" --config "$DIR/config.yaml" >"$DIR/director.log" 2>&1 &
@@ -72,6 +73,8 @@ finish() {
       "$PROGRAMS/atq" rm "$task" >/dev/null 2>&1 || true
     done
     kill "$DIRECTOR" 2>/dev/null && wait "$DIRECTOR" 2>/dev/null || true
+    # Those of bundles, which a Director keeps for its next task.
+    docker volume ls -q --filter "label=com.atq.director=$ID" | xargs -r docker volume rm >/dev/null || true
   fi
   [ -z "$SERVER_STARTED" ] || bash -uc "$(block vegeta "Tidy up" 2)" >/dev/null 2>&1 || true
   rm -rf "$DIR"
