@@ -117,7 +117,7 @@ pub struct MasterArgs {
     pub lead: Duration,
 
     /// Longest time between the first and the last start
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub max_skew: Duration,
 
     /// Longest time from the start until all tools have ended; no limit without it
