@@ -55,7 +55,7 @@ async fn samples(client: &Client, task: &str, label: &str) -> Result<u64> {
         .await?
         .json()
         .await?;
-    let found = report.labels.iter().find(|figures| figures.label == label);
+    let found = report.labels.iter().find(|figures| figures.name == label);
     Ok(found
         .with_context(|| format!("no label `{label}`"))?
         .figures
