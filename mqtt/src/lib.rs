@@ -4,7 +4,7 @@
 //!   [`pattern`]: topics and client ids; [`credentials`]: client ids, users and passwords from a file;
 //! - [`schedule`]: when a device connects, publishes and reconnects; [`session`]: the protocol; [`payload`]: the messages;
 //!   [`limits`]: ports and descriptors; [`plan`]: how many workers; [`tally`]: the counts. These are pure;
-//! - [`device`]: a device; [`link`], [`tls`], [`brokers`]: its connection; [`world`]: what devices share; [`clock`]: the
+//! - [`device`]: a device; [`link`], [`tls`], [`brokers`], [`ports`]: its connection; [`world`]: what devices share; [`clock`]: the
 //!   times; [`record`]: the file of results; [`system`]: the limits of this machine; [`run`]: a run.
 
 pub mod args;
@@ -18,6 +18,7 @@ pub mod part;
 pub mod pattern;
 pub mod payload;
 pub mod plan;
+pub mod ports;
 pub mod record;
 pub mod run;
 pub mod schedule;

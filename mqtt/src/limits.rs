@@ -27,6 +27,11 @@ impl PortRange {
         last: 60_999,
     };
 
+    /// The ports.
+    pub fn ports(self) -> impl Iterator<Item = u16> {
+        self.first..=self.last
+    }
+
     /// Number of ports, at least 1.
     pub const fn count(self) -> u64 {
         (self.last - self.first) as u64 + 1
@@ -76,13 +81,9 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Connections that the ports allow. A port that the kernel chooses can be used again for another broker; one of an
-    /// explicit source address cannot.
+    /// Connections that the ports allow: each pair of a source address and a broker can use all of them.
     pub fn connections(self, ports: PortRange) -> u64 {
-        let pairs = match self.sources {
-            0 => self.brokers.max(1),
-            sources => sources,
-        };
+        let pairs = self.brokers.max(1).saturating_mul(self.sources.max(1));
         ports.count().saturating_mul(pairs)
     }
 }
@@ -262,7 +263,7 @@ mod tests {
         let machine = capacity("1-100", 1_000_000);
         let paths = |brokers, sources| Paths { brokers, sources };
         assert_eq!(paths(3, 0).connections(machine.ports), 300);
-        assert_eq!(paths(3, 2).connections(machine.ports), 200);
+        assert_eq!(paths(3, 2).connections(machine.ports), 600);
         assert_eq!(check(200, paths(1, 2), machine), Ok(()));
         assert!(check(201, paths(1, 2), machine).is_err());
     }

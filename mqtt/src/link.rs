@@ -2,19 +2,20 @@
 
 use crate::brokers::Broker;
 use crate::limits::Exhausted;
+use crate::ports::{Lease, Ports};
 use crate::record::Failure;
 use crate::session::{ProtocolError, Refusal};
+use rustix::io::Errno;
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind};
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -25,17 +26,25 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// Ports that are tried for a connection, if other programs use them.
+const MAX_PORTS_TRIED: usize = 256;
+
 /// How connections are made.
-#[derive(Clone, Default)]
 pub struct Dialer {
     /// TLS, and the name that a certificate must have, if not the host.
     pub tls: Option<(TlsConnector, Option<String>)>,
     /// Source addresses, used in turn; empty if the kernel chooses.
-    pub sources: Arc<[IpAddr]>,
+    pub sources: Vec<IpAddr>,
+    /// Source ports.
+    pub ports: Ports,
 }
 
 /// A connection. It holds no buffer while it is idle.
-pub struct Link(Box<dyn Stream>);
+pub struct Link {
+    stream: Box<dyn Stream>,
+    /// Dropped after the stream.
+    _port: Lease,
+}
 
 /// Why a connection could not be made, or has ended.
 #[derive(Debug, thiserror::Error)]
@@ -113,36 +122,40 @@ impl Dialer {
     /// # Errors
     /// When TCP or TLS fails. There is no deadline here.
     pub async fn connect(&self, broker: &Broker, number: u64) -> Result<Link, LinkError> {
-        let socket = self.socket(broker.address, number)?;
-        let stream = socket
-            .connect(broker.address)
-            .await
-            .map_err(io("cannot connect"))?;
+        let (stream, port) = self.tcp(broker.address, number).await?;
         stream.set_nodelay(true).map_err(io("cannot connect"))?;
         let Some((connector, name)) = &self.tls else {
-            return Ok(Link(Box::new(stream)));
+            return Ok(Link {
+                stream: Box::new(stream),
+                _port: port,
+            });
         };
         let name = name.as_deref().unwrap_or(&broker.host).to_owned();
         let name = name
             .try_into()
             .map_err(|error| LinkError::Tls(Error::new(ErrorKind::InvalidInput, error)))?;
         let stream = connector.connect(name, stream).await;
-        Ok(Link(Box::new(stream.map_err(LinkError::Tls)?)))
+        Ok(Link {
+            stream: Box::new(stream.map_err(LinkError::Tls)?),
+            _port: port,
+        })
     }
 
-    fn socket(&self, to: SocketAddr, number: u64) -> Result<TcpSocket, LinkError> {
-        let socket = match to {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        };
-        let socket = socket.map_err(io("cannot create a socket"))?;
-        if let Some(source) = self.source(number) {
-            let from = SocketAddr::new(source, 0);
-            socket
-                .bind(from)
-                .map_err(io("cannot use the source address"))?;
+    /// Connects from a port that neither this nor another program uses.
+    async fn tcp(&self, to: SocketAddr, number: u64) -> Result<(TcpStream, Lease), LinkError> {
+        let source = self.source(number).unwrap_or(unspecified(to));
+        // Leases of ports that others use are held until the end, so that none is tried twice.
+        let mut tried = Vec::new();
+        while tried.len() < MAX_PORTS_TRIED {
+            let Some(lease) = self.ports.take(source, to) else {
+                break;
+            };
+            match connect_from(SocketAddr::new(source, lease.port()), to).await {
+                Err(LinkError::Io { error, .. }) if is_port_in_use(&error) => tried.push(lease),
+                result => return Ok((result?, lease)),
+            }
         }
-        Ok(socket)
+        Err(io("cannot connect")(Errno::ADDRNOTAVAIL.into()))
     }
 
     fn source(&self, number: u64) -> Option<IpAddr> {
@@ -150,6 +163,33 @@ impl Dialer {
         let at = number.checked_rem(count)?;
         self.sources.get(usize::try_from(at).ok()?).copied()
     }
+}
+
+fn unspecified(to: SocketAddr) -> IpAddr {
+    match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// With the option `SO_REUSEADDR`, a port can be used for several destinations.
+async fn connect_from(from: SocketAddr, to: SocketAddr) -> Result<TcpStream, LinkError> {
+    let socket = match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.map_err(io("cannot create a socket"))?;
+    socket
+        .set_reuseaddr(true)
+        .map_err(io("cannot create a socket"))?;
+    socket
+        .bind(from)
+        .map_err(io("cannot use the source port"))?;
+    socket.connect(to).await.map_err(io("cannot connect"))
+}
+
+fn is_port_in_use(error: &Error) -> bool {
+    Exhausted::from_error(error) == Some(Exhausted::Ports)
 }
 
 impl Link {
@@ -170,7 +210,7 @@ impl Link {
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<u8>, Error>> {
         let mut space = [MaybeUninit::uninit(); READ_SIZE];
         let mut buffer = ReadBuf::uninit(&mut space);
-        ready!(Pin::new(&mut *self.0).poll_read(context, &mut buffer))?;
+        ready!(Pin::new(&mut *self.stream).poll_read(context, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().to_vec()))
     }
 
@@ -180,8 +220,8 @@ impl Link {
     /// When the connection has ended, or the broker does not read within the limit.
     pub async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), LinkError> {
         let sent = timeout(limit, async {
-            self.0.write_all(bytes).await?;
-            self.0.flush().await
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
         });
         match sent.await {
             Ok(result) => result.map_err(io("connection lost")),
@@ -197,7 +237,7 @@ impl Link {
     /// # Errors
     /// When the connection has ended already.
     pub async fn close(&mut self) -> Result<(), Error> {
-        self.0.shutdown().await
+        self.stream.shutdown().await
     }
 }
 

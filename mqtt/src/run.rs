@@ -4,9 +4,10 @@ use crate::args::Run;
 use crate::brokers::Brokers;
 use crate::clock::Clock;
 use crate::device::Device;
-use crate::limits::{self, Paths, Shortage};
+use crate::limits::{self, Capacity, Paths, PortRange, Shortage};
 use crate::link::Dialer;
 use crate::part::{Part, PartError};
+use crate::ports::Ports;
 use crate::record::Recorder;
 use crate::settings::Settings;
 use crate::world::{Fatal, World};
@@ -81,11 +82,12 @@ pub async fn run(args: &Run, stop: impl Future<Output = ()>) -> Result<(), RunEr
     let part = Part::from_environment()?;
     let password = std::env::var("ATQ_MQTT_PASSWORD").ok();
     let settings = args.settings(part, password).map_err(RunError::Usage)?;
-    let dialer = dialer(args)?;
+    let capacity = system::capacity().map_err(RunError::System)?;
+    let dialer = dialer(args, part, capacity.ports)?;
     let brokers = Brokers::new(&args.host, args.port());
     let addresses = brokers.all_within(settings.connect_timeout).await;
     let addresses = addresses.map_err(RunError::Unreachable)?;
-    check_limits(&settings, addresses.len(), &dialer)?;
+    check_limits(&settings, addresses.len(), &dialer, capacity)?;
     let recorder = Recorder::create(&args.results).map_err(|error| {
         RunError::Usage(format!("--results {}: {error}", args.results.display()))
     })?;
@@ -96,7 +98,7 @@ pub async fn run(args: &Run, stop: impl Future<Output = ()>) -> Result<(), RunEr
     conclude(&world)
 }
 
-fn dialer(args: &Run) -> Result<Dialer, RunError> {
+fn dialer(args: &Run, part: Part, ports: PortRange) -> Result<Dialer, RunError> {
     let tls = match &args.tls_ca {
         None => None,
         Some(file) => {
@@ -115,12 +117,17 @@ fn dialer(args: &Run) -> Result<Dialer, RunError> {
     }
     Ok(Dialer {
         tls,
-        sources: args.source_address.clone().into(),
+        sources: args.source_address.clone(),
+        ports: Ports::new(ports, f64::from(part.index()) / f64::from(part.count())),
     })
 }
 
-fn check_limits(settings: &Settings, brokers: usize, dialer: &Dialer) -> Result<(), RunError> {
-    let capacity = system::capacity().map_err(RunError::System)?;
+fn check_limits(
+    settings: &Settings,
+    brokers: usize,
+    dialer: &Dialer,
+    capacity: Capacity,
+) -> Result<(), RunError> {
     let paths = Paths {
         brokers: brokers as u64,
         sources: dialer.sources.len() as u64,

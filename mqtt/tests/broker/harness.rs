@@ -18,11 +18,11 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// The options are separated by blanks.
+    /// The options are separated by blanks. Devices have some seconds to connect, also on a busy machine.
     pub fn new(port: u16, options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let results = dir.path().join("mqtt.csv");
-        let mut args: Vec<String> = ["run", "--host", "127.0.0.1", "--settle", "0s", "--port"]
+        let mut args: Vec<String> = ["run", "--host", "127.0.0.1", "--settle", "4s", "--port"]
             .map(str::to_owned)
             .to_vec();
         args.push(port.to_string());

@@ -112,23 +112,56 @@ fn source_ports_that_run_out_end_the_run_with_advice() {
     let Some(mosquitto) = crate::mosquitto::program("mosquitto") else {
         return eprintln!("skipped: `mosquitto` is missing");
     };
-    let generator = Generator::new(1883, "--devices 100 --duration 1h --ramp 20");
-    // The range shrinks while devices connect.
+    let generator = Generator::new(
+        1883,
+        "--devices 60 --duration 1h --ramp 50 --client-id b-{device}",
+    );
+    // Another generator uses 50 of the 100 ports.
     let script = format!(
-        "ip link set lo up; echo 40000 40199 >{RANGE}; trap 'kill $broker' EXIT
+        "ip link set lo up; echo 40000 40099 >{RANGE}; trap 'kill $broker $other' EXIT
          printf 'listener 1883 127.0.0.1\\nallow_anonymous true\\nuser root\\n' >$DIR/conf
          {} -c $DIR/conf >/dev/null 2>&1 & broker=$!
-         (until [ $(grep -c connect,true $DIR/mqtt.csv 2>/dev/null || true) -ge 5 ] 2>/dev/null; do sleep 0.1; done
-          echo 40000 40009 >{RANGE}) &
+         $PROGRAM run --host 127.0.0.1 --devices 50 --ramp 500 --duration 1h --results $DIR/other.csv >/dev/null & other=$!
+         until [ $(grep -c connect,true $DIR/other.csv 2>/dev/null || true) -eq 50 ] 2>/dev/null; do sleep 0.1; done
          code=0; \"$@\" || code=$?; exit $code",
         mosquitto.display()
     );
     let Some(mut command) = in_namespace(&script, &generator) else {
         return eprintln!("skipped: this user cannot create a network namespace");
     };
-    let output = command.env("DIR", generator.dir.path()).output().unwrap();
+    command.env("DIR", generator.dir.path());
+    let output = command
+        .env("PROGRAM", env!("CARGO_BIN_EXE_atq-mqtt"))
+        .output()
+        .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
-    assert!(error.contains("no source port is free"), "{error}");
+    assert!(
+        error.contains("connected devices: no source port is free"),
+        "{error}"
+    );
+    assert!(generator.count("connect", true) <= 50);
     assert!(error.contains("\"sysctls\""), "{error}");
+}
+
+#[test]
+fn all_ports_of_the_range_can_be_used_without_delay() {
+    let Some(mosquitto) = crate::mosquitto::program("mosquitto") else {
+        return eprintln!("skipped: `mosquitto` is missing");
+    };
+    let generator = Generator::new(1883, "--devices 1000 --period 1s --duration 1s --ramp 500");
+    let script = format!(
+        "ip link set lo up; echo 40000 40999 >{RANGE}; trap 'kill $broker' EXIT
+         printf 'listener 1883 127.0.0.1\\nallow_anonymous true\\nuser root\\nmax_connections -1\\n' >$DIR/conf
+         {} -c $DIR/conf >/dev/null 2>&1 & broker=$!
+         sleep 1; code=0; \"$@\" || code=$?; exit $code",
+        mosquitto.display()
+    );
+    let Some(mut command) = in_namespace(&script, &generator) else {
+        return eprintln!("skipped: this user cannot create a network namespace");
+    };
+    let output = command.env("DIR", generator.dir.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(generator.count("connect", true), 1000);
+    assert_eq!(generator.count("publish", true), 1000);
 }

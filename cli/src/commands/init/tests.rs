@@ -58,6 +58,8 @@ fn every_definition_is_valid() {
     for example in Example::value_variants() {
         let text = std::fs::read_to_string(source(*example).join("task.json")).unwrap();
         let mut payload: serde_json::Value = serde_json::from_str(&text).unwrap();
+        // As `atq run --bundle` does.
+        payload["worker"]["fileid"] = "bundle".into();
         let spec = parse(&payload);
         assert!(spec.is_ok(), "{}: {spec:?}", example.contents().0);
         let name = format!("example-{}", example.contents().0);
