@@ -32,7 +32,7 @@ quick: ## before each commit: formatting, lints, and tests without Docker and ro
 test: ## everything but the parts, also on the real Swarm; ends with a table of the stages
 	@exec deploy/test.sh
 
-parts: ## other Engines, many connections, and attacks; records the results in docs/reference/engines.md
+parts: ## other Engines, many connections, examples of tools, and attacks; records the results in docs/reference/engines.md
 	@exec deploy/parts.sh
 
 check: fmt-check lint doc check-programs ## formatting, lints, the API documentation, and the programs without features of tests

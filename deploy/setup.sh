@@ -264,7 +264,7 @@ setup_downloader() {
     maven:*) has mvn || apt_install "\`mvn\`" maven default-jre-headless ;;
     pypi:*) python3 -m pip --version >/dev/null 2>&1 || apt_install "\`pip\`" python3-pip ;;
     npm:*) has npm || apt_install "\`npm\`" npm ;;
-    go:*) has go || die "\`go\` is missing" "install Go 1.22 or later; Debian bookworm's is older" ;;
+    go:*) has go || die "\`go\` is missing" "install Go 1.24 or later; Debian bookworm's is older" ;;
   esac
 }
 

@@ -10,7 +10,7 @@ usage: deploy/tools-check.sh [vegeta|wrk|gatling|artillery]...
 For each tool, all by default, with a Director of its own and the commands of the example's README:
 
   1. `atq init` writes the example, `atq run` runs it, and the report must have as many requests as the server has counted
-     (wrk: at most one more for each connection)
+     (wrk: the server may have counted one more for each connection)
   2. it runs again, and a worker is killed: the task must fail, and the log of the master must name the worker
 
 Prints a line for each tool: `TOOL: SAMPLES in the report, REQUESTS counted, ...`. Needs a Swarm with this node as a manager, and

@@ -5,14 +5,18 @@
 module=github.com/tsenart/vegeta/v12
 lists=(go.mod go.sum)
 
+need_go() {
+  command -v go >/dev/null || fail "\`go\` is missing; install Go 1.24 or later; Debian bookworm's is older"
+}
+
 pin() {
-  need go golang-go
+  need_go
   go get -tool "$module@v$version"
   go mod tidy
 }
 
 assemble() {
-  need go golang-go
+  need_go
   CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath -ldflags "-s -w -X main.Version=$version" -o build/vegeta "$module"
 }
 
