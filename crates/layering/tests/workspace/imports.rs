@@ -252,7 +252,7 @@ const RESERVED: &[Reserved] = &[
             "atq_mqtt::main",
             "atq_mqtt::session",
             "atq_sync::args",
-            "atq_sync",
+            "atq_sync::exec_at",
             "atq_sync::main",
             "atq_tests",
         ],
