@@ -28,6 +28,11 @@ pub fn printable(text: &str) -> String {
     text.chars().take(300).map(clean).collect()
 }
 
+/// The beginning of a text, of at most this number of bytes.
+pub fn shortened(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 /// The message of the operating system, without the error number.
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -53,5 +58,7 @@ mod tests {
     fn text_of_a_peer_is_shortened_and_has_no_control_characters() {
         assert_eq!(printable("a\x1b[31mb\n"), "a [31mb ");
         assert_eq!(printable(&"x".repeat(1000)).len(), 300);
+        assert_eq!(shortened("aäb", 2), "a");
+        assert_eq!(shortened("aäb", 9), "aäb");
     }
 }

@@ -18,6 +18,8 @@ use crate::share::Share;
 pub const VERSION: u32 = 1;
 /// Longest line, in bytes without the line feed. A share with the most names takes about 2,000.
 pub const MAX_LINE: usize = 8192;
+/// Longest reason in a message, in bytes: each takes at most 6 in the line.
+pub const MAX_REASON: usize = 1024;
 /// The port of workers.
 pub const DEFAULT_PORT: u16 = 7700;
 
@@ -95,7 +97,7 @@ pub enum FromWorker {
     },
     /// The tool has been started.
     Started {
-        /// Right after the system has executed it.
+        /// Right before the system executes it.
         at: WorkerTime,
     },
     /// The tool could not be executed.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
-use crate::output::reason;
+use crate::output::{printable, reason};
 use crate::protocol::MAX_LINE;
 
 /// Longest time to send a message.
@@ -74,7 +74,9 @@ impl Wire {
     pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, WireError> {
         let line = self.lines.next().await.ok_or(WireError::Closed)?;
         let line = line.map_err(WireError::of)?;
-        serde_json::from_str(&line).map_err(|error| WireError::Invalid(error.to_string()))
+        // The error may contain text of the peer.
+        serde_json::from_str(&line)
+            .map_err(|error| WireError::Invalid(printable(&error.to_string())))
     }
 
     /// Sends a message.
@@ -126,5 +128,13 @@ mod tests {
             received(b"{\"type\":\"release\"}\n").await.unwrap(),
             FromMaster::Release
         );
+    }
+
+    #[tokio::test]
+    async fn a_peer_cannot_forge_lines_of_the_log() {
+        let line = format!("{{\"type\":\"a\\n\\u001b{}\"}}\n", "x".repeat(4000));
+        let text = received(line.as_bytes()).await.unwrap_err().to_string();
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.len() < 500, "{}", text.len());
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use atq_retry::{Backoff, Pauses};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 use super::seat::{Over, Report};
@@ -29,6 +30,11 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const PINGS: usize = 16;
 /// Interval of the pings that show that both sides are alive.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Time for the answer to a ping while the clocks are compared.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A message, or why the connection has ended.
+type Received = Result<FromWorker, WireError>;
 
 /// What a worker shall do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +103,8 @@ pub async fn drive(
         offset: None,
         pings: 0,
         asked: None,
+        heartbeat: heartbeat(),
+        silent_at: Instant::now() + shared.lost_after,
     };
     if let Err(Stop::Over(over)) = driver.serve(&mut orders).await {
         report(Report::Over(over));
@@ -128,7 +136,10 @@ enum Refusal {
 
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {
-        Self::Temporary(error.to_string())
+        match error {
+            WireError::Invalid(_) => Self::Permanent(error.to_string()),
+            _ => Self::Temporary(error.to_string()),
+        }
     }
 }
 
@@ -163,26 +174,39 @@ struct Driver {
     pings: u64,
     /// Number and time of the ping that was sent last.
     asked: Option<(u64, MasterTime)>,
+    heartbeat: Interval,
+    /// The worker is lost if it sends nothing until then.
+    silent_at: Instant,
 }
 
 impl Driver {
     async fn serve(&mut self, orders: &mut UnboundedReceiver<Order>) -> Result<(), Stop> {
-        let mut heartbeat = heartbeat();
-        let mut silent_at = Instant::now() + self.shared.lost_after;
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.obey(order).await?,
+                    Some(order) => {
+                        self.obey(order).await?;
+                        self.renew();
+                    }
                     None => return Err(Stop::Done),
                 },
-                message = timeout_at(silent_at, self.wire.receive()) => {
-                    let message = message.map_err(|_| silent(self.shared.lost_after))??;
-                    silent_at = Instant::now() + self.shared.lost_after;
-                    self.on_message(message)?;
+                message = timeout_at(self.silent_at, self.wire.receive()) => {
+                    self.on_received(message)?;
                 }
-                _ = heartbeat.tick() => self.ping().await?,
+                _ = self.heartbeat.tick() => self.ping().await?,
             }
         }
+    }
+
+    /// Starts the time of silence anew.
+    fn renew(&mut self) {
+        self.silent_at = Instant::now() + self.shared.lost_after;
+    }
+
+    fn on_received(&mut self, message: Result<Received, Elapsed>) -> Result<(), Stop> {
+        let message = message.map_err(|_| silent(self.shared.lost_after))??;
+        self.renew();
+        self.on_message(message)
     }
 
     async fn obey(&mut self, order: Order) -> Result<(), Stop> {
@@ -210,10 +234,8 @@ impl Driver {
 
     /// Compares the clocks by several pings, one after the other.
     async fn measure(&mut self) -> Result<(), Stop> {
-        let measuring = Arc::clone(&self.shared.measuring);
-        let _permit = measuring.acquire().await.map_err(|_| Stop::Done)?;
-        let exchanges = timeout(self.shared.lost_after, self.exchanges()).await;
-        let exchanges = exchanges.map_err(|_| silent(self.shared.lost_after))??;
+        let _permit = self.measure_permit().await?;
+        let exchanges = self.exchanges().await?;
         self.offset = Offset::estimate(&exchanges);
         if let Some(offset) = self.offset {
             self.report(Report::Measured(offset));
@@ -223,18 +245,38 @@ impl Driver {
 
     async fn exchanges(&mut self) -> Result<Vec<Exchange>, Stop> {
         let mut exchanges = Vec::with_capacity(PINGS);
-        self.ping().await?;
-        while exchanges.len() < PINGS {
+        for _ in 0..PINGS {
+            self.ping().await?;
+            let exchange = timeout(PING_TIMEOUT, self.answer()).await;
+            exchanges.push(exchange.map_err(|_| unanswered())??);
+        }
+        Ok(exchanges)
+    }
+
+    /// The answer to the ping that was sent last.
+    async fn answer(&mut self) -> Result<Exchange, Stop> {
+        loop {
             let message = self.wire.receive().await?;
             match self.exchange(&message) {
-                Some(exchange) => {
-                    exchanges.push(exchange);
-                    self.ping().await?;
-                }
+                Some(exchange) => return Ok(exchange),
                 None => self.on_message(message)?,
             }
         }
-        Ok(exchanges)
+    }
+
+    /// Waits for the other comparisons; meanwhile both sides show that they are alive.
+    async fn measure_permit(&mut self) -> Result<OwnedSemaphorePermit, Stop> {
+        let permit = Arc::clone(&self.shared.measuring).acquire_owned();
+        tokio::pin!(permit);
+        loop {
+            tokio::select! {
+                permit = &mut permit => return permit.map_err(|_| Stop::Done),
+                message = timeout_at(self.silent_at, self.wire.receive()) => {
+                    self.on_received(message)?;
+                }
+                _ = self.heartbeat.tick() => self.ping().await?,
+            }
+        }
     }
 
     /// The exchange that this message completes: earlier pings may still be answered.
@@ -311,6 +353,13 @@ impl Driver {
     async fn send(&mut self, message: FromMaster) -> Result<(), Stop> {
         Ok(self.wire.send(&message).await?)
     }
+}
+
+fn unanswered() -> Stop {
+    lost(&format!(
+        "it did not answer a clock probe within {} s",
+        PING_TIMEOUT.as_secs()
+    ))
 }
 
 fn heartbeat() -> Interval {

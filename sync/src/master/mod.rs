@@ -5,6 +5,8 @@ mod round;
 pub mod seat;
 pub mod summary;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::args::MasterArgs;
 use crate::exit::{Code, Failure};
 use crate::output::{line, problem};
@@ -26,11 +28,22 @@ pub async fn run(args: MasterArgs) -> Code {
 
 /// Checks everything that needs no worker.
 fn prepare(args: &MasterArgs) -> Result<(Vec<Seat>, Signals), Failure> {
+    raise_descriptors();
     let usage = |message| Failure::new(Code::USAGE, message);
     let seats = seat::seats(&args.workers, args.port).map_err(usage)?;
     let count = u32::try_from(seats.len()).unwrap_or(u32::MAX);
     divide(&args.shares, count).map_err(usage)?;
     Ok((seats, Signals::install()?))
+}
+
+/// Raises the soft limit of file descriptors to the hard one: each worker takes one. Without it, connections may fail and say why.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 async fn finish(mut round: Round) -> Code {

@@ -8,14 +8,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::driver::{Order, Shared, drive};
-use super::seat::{Over, Report, Seat, Stage, order};
+use super::driver::{Order, PING_TIMEOUT, Shared, drive};
+use super::seat::{Over, Report, Seat, Stage, are_distinct, numbering_warning, order};
 use super::summary;
 use crate::args::MasterArgs;
 use crate::clock::{Clock, MasterTime, nanos};
 use crate::exit::{Code, Failure};
-use crate::output::{duration, line, problem};
-use crate::protocol::DEFAULT_PORT;
+use crate::output::{duration, line, problem, shortened};
+use crate::protocol::{DEFAULT_PORT, MAX_REASON};
 use crate::share::divide;
 use crate::signals::{Signals, at};
 
@@ -23,9 +23,12 @@ use crate::signals::{Signals, at};
 const PHASE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time from the instant of the start to the report of it.
 const START_REPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time beyond the grace period for the reports of ended tools.
-const STOP_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time to send the last message to all workers.
+/// Time beyond the grace period for the reports of ended tools. With the release, it is less than the 10 s that Docker waits after
+/// SIGTERM.
+const STOP_REPORT_TIMEOUT: Duration = Duration::from_millis(700);
+/// Time to send the last message to all workers after a stop.
+const RELEASE_AFTER_STOP_TIMEOUT: Duration = Duration::from_millis(300);
+/// Time to send the last message to all workers after an end without a stop.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval of progress lines before the start, and while the tools run.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -47,6 +50,7 @@ pub struct Round {
     reports: UnboundedReceiver<(usize, Report)>,
     drivers: JoinSet<()>,
     signals: Signals,
+    release_timeout: Duration,
 }
 
 impl Round {
@@ -77,6 +81,7 @@ impl Round {
             reports,
             drivers,
             signals,
+            release_timeout: RELEASE_TIMEOUT,
         }
     }
 
@@ -106,7 +111,11 @@ impl Round {
     /// Puts the workers in the order of their own numbers.
     fn arrange(&mut self) {
         let replicas: Vec<Option<u32>> = self.seats.iter().map(|seat| seat.replica).collect();
+        if let Some(warning) = numbering_warning(&replicas) {
+            problem(&warning);
+        }
         let order = order(&replicas);
+        let are_distinct = are_distinct(&replicas);
         self.seats = order
             .iter()
             .map(|place| self.seats[*place].clone())
@@ -116,15 +125,16 @@ impl Round {
             .map(|place| self.orders[*place].clone())
             .collect();
         for (number, (seat, driver)) in self.seats.iter_mut().zip(order).enumerate() {
-            seat.number = u32::try_from(number + 1).unwrap_or(u32::MAX);
+            let position = u32::try_from(number + 1).unwrap_or(u32::MAX);
+            seat.number = seat.replica.filter(|_| are_distinct).unwrap_or(position);
             self.places[driver] = number;
         }
     }
 
     async fn measure(&mut self) -> Result<(), Failure> {
         self.order_all(&Order::Measure);
-        self.reach(Stage::Measured, Some(Instant::now() + PHASE_TIMEOUT))
-            .await?;
+        let deadline = Instant::now() + measure_timeout(self.seats.len());
+        self.reach(Stage::Measured, Some(deadline)).await?;
         let unsure = self.largest_uncertainty();
         line(&format!(
             "clocks compared; uncertainty at most {}",
@@ -334,7 +344,8 @@ impl Round {
     /// Stops all tools after a failure and waits for their ends.
     pub async fn stop(&mut self, why: &str) {
         let deadline = Instant::now() + self.args.stop_grace + STOP_REPORT_TIMEOUT;
-        self.order_all(&Order::Stop(why.to_owned()));
+        self.release_timeout = RELEASE_AFTER_STOP_TIMEOUT;
+        self.order_all(&Order::Stop(shortened(why, MAX_REASON).to_owned()));
         let connected = |seat: &Seat| seat.stage > Stage::Absent && seat.over.is_none();
         while self.seats.iter().any(connected) {
             tokio::select! {
@@ -348,7 +359,7 @@ impl Round {
     pub async fn release(mut self) {
         self.order_all(&Order::Release);
         let all = async { while self.drivers.join_next().await.is_some() {} };
-        let _ = timeout(RELEASE_TIMEOUT, all).await;
+        let _ = timeout(self.release_timeout, all).await;
     }
 
     fn order_all(&self, order: &Order) {
@@ -357,6 +368,12 @@ impl Round {
             let _ = sender.send(order.clone());
         }
     }
+}
+
+/// Time to compare all clocks: a few at the same time.
+fn measure_timeout(workers: usize) -> Duration {
+    let groups = u32::try_from(workers.div_ceil(MEASURING)).unwrap_or(u32::MAX);
+    PHASE_TIMEOUT + PING_TIMEOUT.saturating_mul(groups)
 }
 
 fn early_code(seat: &Seat) -> Code {

@@ -72,7 +72,7 @@ pub enum Stage {
 /// A worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seat {
-    /// Its number, from 1: that of the container, or its place among the addresses.
+    /// Its number: that of the container, or its place among the addresses, from 1.
     pub number: u32,
     /// Its address.
     pub address: SocketAddr,
@@ -180,11 +180,35 @@ pub fn seats(workers: &[Peer], port: u16) -> Result<Vec<Seat>, String> {
 /// Returns the new order: the earlier places.
 pub fn order(replicas: &[Option<u32>]) -> Vec<usize> {
     let mut places: Vec<usize> = (0..replicas.len()).collect();
-    let distinct: BTreeSet<u32> = replicas.iter().flatten().copied().collect();
-    if distinct.len() == replicas.len() {
+    if are_distinct(replicas) {
         places.sort_by_key(|place| replicas[*place]);
     }
     places
+}
+
+/// Whether all workers have a number, and no two the same one.
+pub fn are_distinct(replicas: &[Option<u32>]) -> bool {
+    let distinct: BTreeSet<u32> = replicas.iter().flatten().copied().collect();
+    distinct.len() == replicas.len()
+}
+
+/// What is wrong with the numbers of the workers, if the index of a share is not the number minus 1. Without any numbers nothing is.
+pub fn numbering_warning(replicas: &[Option<u32>]) -> Option<String> {
+    let known: Vec<u32> = replicas.iter().flatten().copied().collect();
+    let distinct: BTreeSet<u32> = known.iter().copied().collect();
+    let count = replicas.len();
+    let why = if known.is_empty() || distinct.iter().copied().eq((1..).take(count)) {
+        return None;
+    } else if known.len() < count {
+        "some workers have no number; the order is that of the addresses"
+    } else if distinct.len() < count {
+        "some workers have the same number; the order is that of the addresses"
+    } else {
+        "the numbers have gaps"
+    };
+    Some(format!(
+        "the workers are not numbered from 1 to {count} (--replica, ATQ_REPLICA): {why}. {{share:index}} may not match files of `split`"
+    ))
 }
 
 #[cfg(test)]
@@ -199,6 +223,16 @@ mod tests {
         assert_eq!(order(&[Some(3), Some(1), Some(2)]), [1, 2, 0]);
         assert_eq!(order(&[Some(3), Some(3), Some(2)]), [0, 1, 2]);
         assert_eq!(order(&[Some(3), None, Some(2)]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn numbers_other_than_1_to_n_cause_a_warning() {
+        let warning = |replicas: &[Option<u32>]| numbering_warning(replicas).unwrap_or_default();
+        assert_eq!(warning(&[Some(2), Some(1)]), "");
+        assert_eq!(warning(&[None, None]), "");
+        assert!(warning(&[Some(1), Some(2), Some(4)]).contains("gaps"));
+        assert!(warning(&[Some(1), Some(1)]).contains("the same number"));
+        assert!(warning(&[Some(1), None]).contains("no number"));
     }
 
     proptest! {

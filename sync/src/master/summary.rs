@@ -60,7 +60,8 @@ pub fn seat_code(seat: &Seat) -> Code {
         None | Some(Over::Lost(_)) => Code::LOST,
         Some(Over::Refused(_) | Over::Cancelled) => Code::REFUSED,
         Some(Over::Late(_)) => Code::LATE,
-        Some(Over::NotStarted(code, _)) => *code,
+        // A worker without a tool is no success, whatever it reports.
+        Some(Over::NotStarted(code, _)) => (*code).max(Code::NOT_EXECUTABLE),
         Some(Over::Ended {
             end,
             interrupted: false,
@@ -165,6 +166,13 @@ mod tests {
             code(None, &[ended(1, ProcessEnd::Code(0), true)]).value(),
             143
         );
+    }
+
+    #[test]
+    fn a_tool_that_was_not_started_is_never_a_success() {
+        let code = |value| seat_code(&seat(1, Over::NotStarted(Code::new(value), String::new())));
+        assert_eq!(code(0), Code::NOT_EXECUTABLE);
+        assert_eq!(code(127), Code::NOT_FOUND);
     }
 
     proptest! {

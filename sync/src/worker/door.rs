@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::exit::{Code, Failure};
-use crate::output::{problem, reason};
+use crate::output::{printable, problem, reason};
 use crate::protocol::{FromMaster, FromWorker, VERSION};
 use crate::wire::{Wire, WireError};
 
@@ -24,14 +24,15 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, for example without free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connected master. Others are refused until it is dropped.
+/// A connected master.
 #[derive(Debug)]
 pub struct Master {
     /// The connection.
     pub wire: Wire,
     /// Its address.
     pub address: SocketAddr,
-    _only: OwnedSemaphorePermit,
+    /// Other masters are refused until it is dropped.
+    pub only: OwnedSemaphorePermit,
 }
 
 /// The open port.
@@ -139,7 +140,7 @@ impl Guard {
                         return Ok(Some(Master {
                             wire,
                             address,
-                            _only: only,
+                            only,
                         }));
                     }
                     Err(_) => refused("it has another master", true),
@@ -151,7 +152,11 @@ impl Guard {
                 );
                 refused(&text, false)
             }
-            other => return Err(WireError::Invalid(format!("no hello, but {other:?}"))),
+            other => {
+                return Err(WireError::Invalid(printable(&format!(
+                    "no hello, but {other:?}"
+                ))));
+            }
         };
         wire.send(&refusal).await?;
         Ok(None)

@@ -1,7 +1,9 @@
 //! The time with one master: share, start, the tool's run, its end.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
@@ -10,11 +12,11 @@ use super::door::Master;
 use super::tool::{Tool, ToolEvent};
 use crate::clock::{WallTime, WorkerTime, nanos};
 use crate::exit::{Code, ProcessEnd};
-use crate::output::{duration, printable, problem, reason};
-use crate::protocol::{FromMaster, FromWorker};
+use crate::output::{duration, printable, problem, reason, shortened};
+use crate::protocol::{FromMaster, FromWorker, MAX_REASON};
 use crate::share::Share;
 use crate::signals::{Signals, at};
-use crate::wire::WireError;
+use crate::wire::{Wire, WireError};
 
 /// The latest start that is accepted, from now.
 const LONGEST_LEAD: Duration = Duration::from_secs(600);
@@ -47,8 +49,11 @@ enum Phase {
 #[derive(Debug)]
 pub struct Session<'a> {
     worker: &'a Worker,
-    /// `None` after the master was lost.
-    master: Option<Master>,
+    /// The connection to the master; `None` after it was lost.
+    wire: Option<Wire>,
+    master: SocketAddr,
+    /// Other masters are refused until the session ends, even if its own one is lost.
+    _only: OwnedSemaphorePermit,
     phase: Phase,
     /// The code instead of the tool's own, because the tool did not end by itself.
     instead: Option<Code>,
@@ -66,7 +71,9 @@ impl<'a> Session<'a> {
         let (sender, events) = unbounded_channel();
         Self {
             worker,
-            master: Some(master),
+            wire: Some(master.wire),
+            master: master.address,
+            _only: master.only,
             phase: Phase::Waiting,
             instead: None,
             interrupted: false,
@@ -88,7 +95,7 @@ impl<'a> Session<'a> {
             let start_deadline = start_deadline.filter(|_| waits);
             let silent_at = self.last_message + self.worker.lost_after;
             let handled = tokio::select! {
-                message = receive(&mut self.master, silent_at) => match message {
+                message = receive(&mut self.wire, silent_at) => match message {
                     Ok(message) => self.on_message(message, signals).await,
                     Err(why) => self.on_loss(&why),
                 },
@@ -153,7 +160,7 @@ impl<'a> Session<'a> {
         problem(&reason);
         self.phase = Phase::Ended(Code::REFUSED);
         self.send(FromWorker::Refused {
-            reason,
+            reason: shortened(&reason, MAX_REASON).to_owned(),
             temporary: false,
         })
         .await
@@ -267,7 +274,7 @@ impl<'a> Session<'a> {
                 interrupted,
             })
             .await;
-        let is_last = interrupted || self.master.is_none();
+        let is_last = interrupted || self.wire.is_none();
         is_last.then_some(SessionEnd::Ended(code)).or(sent)
     }
 
@@ -307,16 +314,16 @@ impl<'a> Session<'a> {
 
     /// The master cannot be followed any more.
     fn on_loss(&mut self, why: &str) -> Option<SessionEnd> {
-        let address = self.master.take().map(|master| master.address);
-        let address = address.map(|it| format!(" {it}")).unwrap_or_default();
+        self.wire = None;
+        let address = self.master;
         match self.phase {
             Phase::Waiting | Phase::Prepared(_) => Some(SessionEnd::MasterLost(format!(
-                "the master{address} was lost before the start: {why}"
+                "the master {address} was lost before the start: {why}"
             ))),
             Phase::Ended(code) => Some(SessionEnd::Ended(code)),
             Phase::Armed(..) | Phase::Running(_) => {
                 problem(&format!(
-                    "the master{address} was lost: {why}; stopping the tool, because nobody follows it"
+                    "the master {address} was lost: {why}; stopping the tool, because nobody follows it"
                 ));
                 self.instead = Some(Code::LOST);
                 self.interrupted = true;
@@ -351,8 +358,8 @@ impl<'a> Session<'a> {
         let Phase::Ended(code) = self.phase else {
             return self.on_loss("the master ended while the tool runs");
         };
-        if let Some(master) = &mut self.master {
-            let _ = timeout(CLOSE_TIMEOUT, master.wire.closed()).await;
+        if let Some(wire) = &mut self.wire {
+            let _ = timeout(CLOSE_TIMEOUT, wire.closed()).await;
         }
         if code != Code::SUCCESS {
             let _ = timeout(LINGER, signals.next()).await;
@@ -361,8 +368,8 @@ impl<'a> Session<'a> {
     }
 
     async fn send(&mut self, message: FromWorker) -> Option<SessionEnd> {
-        let sent = match &mut self.master {
-            Some(master) => master.wire.send(&message).await,
+        let sent = match &mut self.wire {
+            Some(wire) => wire.send(&message).await,
             None => Ok(()),
         };
         sent.err()
@@ -371,11 +378,11 @@ impl<'a> Session<'a> {
 }
 
 /// The next message of the master; never without one.
-async fn receive(master: &mut Option<Master>, silent_at: Deadline) -> Result<FromMaster, String> {
-    let Some(master) = master else {
+async fn receive(wire: &mut Option<Wire>, silent_at: Deadline) -> Result<FromMaster, String> {
+    let Some(wire) = wire else {
         return std::future::pending().await;
     };
-    match timeout_at(silent_at, master.wire.receive()).await {
+    match timeout_at(silent_at, wire.receive()).await {
         Ok(received) => received.map_err(|error: WireError| error.to_string()),
         Err(_) => Err("it was silent for --lost-after".to_owned()),
     }

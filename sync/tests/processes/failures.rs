@@ -225,3 +225,16 @@ fn a_worker_without_a_master_ends_after_its_timeout() {
         &["no master started the tool within 1s (--start-timeout)"],
     );
 }
+
+#[test]
+fn a_worker_that_does_not_answer_a_clock_probe_is_lost_after_two_seconds() {
+    let one = worker("echo ran");
+    let frozen = proxy(&one.address, |line| {
+        match line.contains(r#""type":"ping""#) {
+            true => Fate::Freeze,
+            false => Fate::Forward,
+        }
+    });
+    let ended = master(&[&frozen], &["--stop-grace", "1s"]).end();
+    ended.expect(121, &["lost: it did not answer a clock probe within 2 s"]);
+}
