@@ -18,10 +18,10 @@ const YEAR: Duration = Duration::from_secs(31_557_600);
 pub const EXIT_CODES: &str = "\
 Exit codes of the master: the highest exit code of the tools (128 and the number, if a signal ended one); 0 if all succeeded. Its own:
     2  wrong arguments
-  120  a worker never came
+  120  a worker did not connect
   121  a worker was lost
   122  the start was late, or the starts were further apart than --max-skew
-  123  a worker refused its share, or does not speak this protocol
+  123  a worker refused its share, or does not use this protocol version
   124  --timeout has passed
   126  a tool could not be executed
   127  a tool or its interpreter does not exist
@@ -55,7 +55,7 @@ pub enum Role {
     /// Wait for the master, start the tool at the agreed instant, end with its exit code
     #[command(after_help = EXIT_CODES)]
     Worker(WorkerArgs),
-    /// Start the tools of all workers at one instant, follow them, end with the worst exit code
+    /// Start the tools of all workers at one instant, monitor them, end with the worst exit code
     #[command(after_help = EXIT_CODES)]
     Master(MasterArgs),
     /// Becomes the tool; started by a worker

@@ -1,4 +1,4 @@
-//! Lines for people. A closed output is not an error: the exit code still counts.
+//! Human-readable lines. A closed output is not an error: the exit code still counts.
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,8 +8,8 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "atq-sync: {text}");
 }
 
-/// Prints a problem, or a line of a worker, on standard error: the standard output of a worker belongs to its tool.
-pub fn problem(text: &str) {
+/// Prints a log_line, or a line of a worker, on standard error: the standard output of a worker belongs to its tool.
+pub fn log_line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "atq-sync: {text}");
 }
 

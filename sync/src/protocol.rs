@@ -32,7 +32,7 @@ pub enum FromMaster {
         /// Version of the protocol.
         version: u32,
     },
-    /// A question for the time.
+    /// A clock probe.
     Ping {
         /// Its number, which the answer repeats.
         number: u64,
@@ -49,7 +49,7 @@ pub enum FromMaster {
     },
     /// End the tool, or cancel the start.
     Stop {
-        /// The reason, for people.
+        /// The reason, human-readable.
         reason: String,
     },
     /// The worker may end.
@@ -69,14 +69,14 @@ pub enum FromWorker {
     },
     /// The worker does not do what it was asked to.
     Refused {
-        /// The reason, for people.
+        /// The reason, human-readable.
         reason: String,
         /// Whether a later attempt may succeed.
         temporary: bool,
     },
     /// The answer to `ping`.
     Pong {
-        /// The number of the question.
+        /// The number of the probe.
         number: u64,
         /// The monotonic clock of the worker.
         at: WorkerTime,
@@ -104,7 +104,7 @@ pub enum FromWorker {
     NotStarted {
         /// Exit code of the worker.
         code: u8,
-        /// The reason, for people.
+        /// The reason, human-readable.
         reason: String,
     },
     /// The tool has ended.

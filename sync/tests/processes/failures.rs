@@ -61,18 +61,18 @@ fn a_tool_that_the_system_cannot_execute_stops_the_start() {
 }
 
 #[test]
-fn a_worker_that_never_comes_is_named_with_its_address_and_the_last_error() {
+fn a_worker_that_does_not_connect_is_named_with_its_address_and_the_last_error() {
     let one = worker("echo ran");
     let missing = free_address();
     let ended = master(&[&one.address, &missing], &["--connect-timeout", "2s"]).end();
     let line = format!(
-        "1 worker did not come within --connect-timeout: worker 2 ({missing}): connection refused"
+        "1 worker did not connect within --connect-timeout: worker 2 ({missing}): connection refused"
     );
     ended.expect(
         120,
         &[
             &line,
-            &format!("worker 2 ({missing}): never came: connection refused"),
+            &format!("worker 2 ({missing}): did not connect: connection refused"),
         ],
     );
     expect_cancelled(one);

@@ -22,7 +22,7 @@ fn answer(address: &str, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn bytes_of_strangers_start_nothing_and_do_not_disturb_the_master() {
+fn bytes_of_unknown_peers_start_nothing_and_do_not_disturb_the_master() {
     let one = worker("echo ran; exit 6");
     let address = one.address.as_str();
     assert_eq!(answer(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "");
@@ -83,7 +83,7 @@ fn a_second_master_is_refused_while_the_first_is_connected() {
     ended.expect(
         120,
         &[
-            "did not come within --connect-timeout",
+            "did not connect within --connect-timeout",
             "it has another master",
         ],
     );

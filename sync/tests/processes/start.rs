@@ -136,7 +136,7 @@ fn help_lists_the_exit_codes() {
     ended.expect(
         0,
         &[
-            "120  a worker never came",
+            "120  a worker did not connect",
             "127  the tool or its interpreter",
         ],
     );

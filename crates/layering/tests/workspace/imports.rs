@@ -52,7 +52,7 @@ const BARRED: &[Barred] = &[
         paths: IMPURE,
     },
     Barred {
-        module: "atq_sync::master::seat",
+        module: "atq_sync::master::worker_state",
         paths: IMPURE,
     },
     Barred {
@@ -223,6 +223,7 @@ const RESERVED: &[Reserved] = &[
             "atq_mqtt::system",
             "atq_store",
             "atq_sync::exec_at",
+            "atq_sync::limits",
             "atq_sync::worker",
             "atq_tests",
         ],

@@ -1,4 +1,4 @@
-//! One start of all workers: the phases from the connection to the end of the tools.
+//! Coordinates one start of all workers: the phases from the connection to the end of the tools.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::driver::{Order, PING_TIMEOUT, Shared, drive};
-use super::seat::{Over, Report, Seat, Stage, are_distinct, numbering_warning, order};
 use super::summary;
+use super::worker_connection::{PING_TIMEOUT, Request, Shared, run_connection};
+use super::worker_state::{
+    Outcome, Stage, WorkerEvent, WorkerState, are_distinct, numbering_warning, order,
+};
 use crate::args::MasterArgs;
 use crate::clock::{Clock, MasterTime, nanos};
 use crate::exit::{Code, Failure};
-use crate::output::{duration, line, problem, shortened};
+use crate::output::{duration, line, log_line, shortened};
 use crate::protocol::{DEFAULT_PORT, MAX_REASON};
 use crate::share::divide;
 use crate::signals::{Signals, at};
@@ -38,130 +40,136 @@ const MEASURING: usize = 8;
 /// Most workers in a message.
 const MAX_NAMED: usize = 10;
 
-/// The workers, their drivers, and the news of them.
-pub struct Round {
+/// The workers, their connections, and their events.
+pub struct Coordinator {
     args: MasterArgs,
     clock: Clock,
-    seats: Vec<Seat>,
-    /// Senders of orders, in the order of the seats.
-    orders: Vec<UnboundedSender<Order>>,
-    /// The seat of each driver: seats are put in another order once.
-    places: Vec<usize>,
-    reports: UnboundedReceiver<(usize, Report)>,
-    drivers: JoinSet<()>,
+    workers: Vec<WorkerState>,
+    /// Senders of requests, in the order of the workers.
+    requests: Vec<UnboundedSender<Request>>,
+    /// The worker of each connection: workers are put in another order once.
+    worker_index: Vec<usize>,
+    events: UnboundedReceiver<(usize, WorkerEvent)>,
+    connections: JoinSet<()>,
     signals: Signals,
     release_timeout: Duration,
 }
 
-impl Round {
+impl Coordinator {
     /// Starts to connect to all workers.
-    pub fn new(args: MasterArgs, seats: Vec<Seat>, signals: Signals) -> Self {
+    pub fn new(args: MasterArgs, workers: Vec<WorkerState>, signals: Signals) -> Self {
         let clock = Clock::start();
-        let (sender, reports) = unbounded_channel();
+        let (sender, events) = unbounded_channel();
         let shared = Shared {
             clock,
             lost_after: args.lost_after,
             measuring: Arc::new(Semaphore::new(MEASURING)),
-            reports: sender,
+            events: sender,
         };
-        let mut drivers = JoinSet::new();
-        let mut orders = Vec::with_capacity(seats.len());
-        for (place, seat) in seats.iter().enumerate() {
+        let mut connections = JoinSet::new();
+        let mut requests = Vec::with_capacity(workers.len());
+        for (index, worker) in workers.iter().enumerate() {
             let (sender, receiver) = unbounded_channel();
-            orders.push(sender);
-            drivers.spawn(drive(place, seat.address, shared.clone(), receiver));
+            requests.push(sender);
+            connections.spawn(run_connection(
+                index,
+                worker.address,
+                shared.clone(),
+                receiver,
+            ));
         }
-        let places = (0..seats.len()).collect();
+        let worker_index = (0..workers.len()).collect();
         Self {
             args,
             clock,
-            seats,
-            orders,
-            places,
-            reports,
-            drivers,
+            workers,
+            requests,
+            worker_index,
+            events,
+            connections,
             signals,
             release_timeout: RELEASE_TIMEOUT,
         }
     }
 
     /// The workers, in the order of their numbers.
-    pub fn seats(&self) -> &[Seat] {
-        &self.seats
+    pub fn workers(&self) -> &[WorkerState] {
+        &self.workers
     }
 
-    /// Connects, compares the clocks, distributes the shares, starts, and follows until all tools have ended.
-    pub async fn play(&mut self) -> Result<(), Failure> {
+    /// Connects, compares the clocks, distributes the shares, starts the tools, and monitors them until all tools have ended.
+    pub async fn run(&mut self) -> Result<(), Failure> {
         self.connect().await?;
         self.measure().await?;
         self.prepare().await?;
         let start = self.start().await?;
         self.check_skew()?;
-        self.follow(start).await
+        self.monitor(start).await
     }
 
     async fn connect(&mut self) -> Result<(), Failure> {
         let deadline = Instant::now() + self.args.connect_timeout;
-        self.reach(Stage::Connected, Some(deadline)).await?;
-        self.arrange();
-        line(&format!("connected to {}", workers(self.seats.len())));
+        self.wait_for_stage(Stage::Connected, Some(deadline))
+            .await?;
+        self.sort_by_replica();
+        line(&format!("connected to {}", workers(self.workers.len())));
         Ok(())
     }
 
     /// Puts the workers in the order of their own numbers.
-    fn arrange(&mut self) {
-        let replicas: Vec<Option<u32>> = self.seats.iter().map(|seat| seat.replica).collect();
+    fn sort_by_replica(&mut self) {
+        let replicas: Vec<Option<u32>> = self.workers.iter().map(|worker| worker.replica).collect();
         if let Some(warning) = numbering_warning(&replicas) {
-            problem(&warning);
+            log_line(&warning);
         }
         let order = order(&replicas);
         let are_distinct = are_distinct(&replicas);
-        self.seats = order
+        self.workers = order
             .iter()
-            .map(|place| self.seats[*place].clone())
+            .map(|index| self.workers[*index].clone())
             .collect();
-        self.orders = order
+        self.requests = order
             .iter()
-            .map(|place| self.orders[*place].clone())
+            .map(|index| self.requests[*index].clone())
             .collect();
-        for (number, (seat, driver)) in self.seats.iter_mut().zip(order).enumerate() {
+        for (number, (worker, connection)) in self.workers.iter_mut().zip(order).enumerate() {
             let position = u32::try_from(number + 1).unwrap_or(u32::MAX);
-            seat.number = seat.replica.filter(|_| are_distinct).unwrap_or(position);
-            self.places[driver] = number;
+            worker.number = worker.replica.filter(|_| are_distinct).unwrap_or(position);
+            self.worker_index[connection] = number;
         }
     }
 
     async fn measure(&mut self) -> Result<(), Failure> {
-        self.order_all(&Order::Measure);
-        let deadline = Instant::now() + measure_timeout(self.seats.len());
-        self.reach(Stage::Measured, Some(deadline)).await?;
+        self.request_all(&Request::Measure);
+        let deadline = Instant::now() + measure_timeout(self.workers.len());
+        self.wait_for_stage(Stage::Measured, Some(deadline)).await?;
         let unsure = self.largest_uncertainty();
         line(&format!(
             "clocks compared; uncertainty at most {}",
             duration(unsure)
         ));
-        for warning in summary::wall_clock_warnings(&self.seats) {
-            problem(&warning);
+        for warning in summary::wall_clock_warnings(&self.workers) {
+            log_line(&warning);
         }
         Ok(())
     }
 
     fn largest_uncertainty(&self) -> Duration {
         let all = self
-            .seats
+            .workers
             .iter()
-            .filter_map(|seat| Some(seat.offset?.uncertainty));
+            .filter_map(|worker| Some(worker.offset?.uncertainty));
         all.max().unwrap_or_default()
     }
 
     async fn prepare(&mut self) -> Result<(), Failure> {
-        let count = u32::try_from(self.seats.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
         let shares =
             divide(&self.args.shares, count).map_err(|why| Failure::new(Code::USAGE, why))?;
-        for (order, share) in self.orders.iter().zip(shares) {
-            let _ = order.send(Order::Prepare(share));
+        for (sender, share) in self.requests.iter().zip(shares) {
+            let _ = sender.send(Request::Prepare(share));
         }
-        self.reach(Stage::Prepared, Some(Instant::now() + PHASE_TIMEOUT))
+        self.wait_for_stage(Stage::Prepared, Some(Instant::now() + PHASE_TIMEOUT))
             .await
     }
 
@@ -171,25 +179,26 @@ impl Round {
         let now = std::time::Instant::now();
         let start = Instant::from_std(now + lead);
         let instant = MasterTime(self.clock.nanos_at(now).saturating_add(nanos(lead)));
-        self.order_all(&Order::Start(instant));
+        self.request_all(&Request::Start(instant));
         line(&format!("all tools start in {}", duration(lead)));
-        self.reach(Stage::Armed, Some(start - lead / 4)).await?;
-        self.reach(Stage::Started, Some(start + START_REPORT_TIMEOUT))
+        self.wait_for_stage(Stage::Armed, Some(start - lead / 4))
+            .await?;
+        self.wait_for_stage(Stage::Started, Some(start + START_REPORT_TIMEOUT))
             .await?;
         Ok(start)
     }
 
     fn check_skew(&self) -> Result<(), Failure> {
-        let (skew, longest) = (summary::skew(&self.seats), self.args.max_skew);
+        let (skew, longest) = (summary::skew(&self.workers), self.args.max_skew);
         let margin = self
-            .seats
+            .workers
             .iter()
-            .filter_map(|seat| seat.margin)
+            .filter_map(|worker| worker.margin)
             .min()
             .unwrap_or_default();
         line(&format!(
             "{} started; skew {} (uncertainty {}); the start was known at least {} before",
-            tools(self.seats.len()),
+            tools(self.workers.len()),
             duration(skew.between),
             duration(skew.uncertainty),
             duration(margin)
@@ -204,7 +213,7 @@ impl Round {
             return Err(Failure::new(Code::LATE, why));
         }
         if skew.between + skew.uncertainty > longest {
-            problem(&format!(
+            log_line(&format!(
                 "the clocks could not be compared well enough to show a skew below {limit} (--max-skew)"
             ));
         }
@@ -212,8 +221,8 @@ impl Round {
     }
 
     fn extremes(&self) -> String {
-        let first = self.seats.iter().min_by_key(|seat| seat.started);
-        let last = self.seats.iter().max_by_key(|seat| seat.started);
+        let first = self.workers.iter().min_by_key(|worker| worker.started);
+        let last = self.workers.iter().max_by_key(|worker| worker.started);
         first
             .into_iter()
             .chain(last)
@@ -222,17 +231,17 @@ impl Round {
             .join(", ")
     }
 
-    /// Follows the tools until all have ended or are lost.
-    async fn follow(&mut self, start: Instant) -> Result<(), Failure> {
+    /// Monitors the tools until all have ended or are lost.
+    async fn monitor(&mut self, start: Instant) -> Result<(), Failure> {
         let deadline = self.args.timeout.and_then(|time| start.checked_add(time));
         let mut progress = Instant::now() + RUN_PROGRESS;
         while let running @ 1.. = self.running() {
             tokio::select! {
-                Some((driver, report)) = self.reports.recv() => self.note(driver, report),
+                Some((connection, event)) = self.events.recv() => self.apply_and_log(connection, event),
                 code = self.signals.next() => return Err(interrupted(code)),
                 () = at(deadline) => return Err(self.timed_out()),
                 () = sleep_until(progress) => {
-                    line(&format!("{} running, of {}", running, self.seats.len()));
+                    line(&format!("{} running, of {}", running, self.workers.len()));
                     progress += RUN_PROGRESS;
                 }
             }
@@ -241,49 +250,61 @@ impl Round {
     }
 
     fn running(&self) -> usize {
-        self.seats.iter().filter(|seat| seat.over.is_none()).count()
+        self.workers
+            .iter()
+            .filter(|worker| worker.outcome.is_none())
+            .count()
     }
 
     fn timed_out(&self) -> Failure {
         let time = humantime::format_duration(self.args.timeout.unwrap_or_default());
-        let late = names(self.seats.iter().filter(|seat| seat.over.is_none()));
+        let late = names(
+            self.workers
+                .iter()
+                .filter(|worker| worker.outcome.is_none()),
+        );
         Failure::new(
             Code::TIMEOUT,
             format!("tools still run after {time} (--timeout): {late}"),
         )
     }
 
-    /// Applies news while the tools run; losses and failures are shown at once.
-    fn note(&mut self, driver: usize, report: Report) {
-        let Some(seat) = self
-            .places
-            .get(driver)
-            .and_then(|place| self.seats.get_mut(*place))
+    /// Applies an event while the tools run; losses and failures are shown at once.
+    fn apply_and_log(&mut self, connection: usize, event: WorkerEvent) {
+        let Some(worker) = self
+            .worker_index
+            .get(connection)
+            .and_then(|index| self.workers.get_mut(*index))
         else {
             return;
         };
-        let before = seat.over.is_some();
-        seat.apply(report);
-        let failed = !before && seat.over.is_some() && summary::seat_code(seat) != Code::SUCCESS;
-        let text = summary::line(seat);
+        let before = worker.outcome.is_some();
+        worker.apply(event);
+        let failed =
+            !before && worker.outcome.is_some() && summary::worker_code(worker) != Code::SUCCESS;
+        let text = summary::line(worker);
         // The last one is among the lines of all workers right after it.
         if failed && self.running() > 0 {
-            problem(&text);
+            log_line(&text);
         }
     }
 
     /// Waits until all workers have reached a stage.
-    async fn reach(&mut self, stage: Stage, deadline: Option<Instant>) -> Result<(), Failure> {
+    async fn wait_for_stage(
+        &mut self,
+        stage: Stage,
+        deadline: Option<Instant>,
+    ) -> Result<(), Failure> {
         let mut progress = Instant::now() + PROGRESS;
         loop {
             if let Some(failure) = self.early_end() {
                 return Err(failure);
             }
-            if self.seats.iter().all(|seat| seat.stage >= stage) {
+            if self.workers.iter().all(|worker| worker.stage >= stage) {
                 return Ok(());
             }
             tokio::select! {
-                Some((driver, report)) = self.reports.recv() => self.apply(driver, report),
+                Some((connection, event)) = self.events.recv() => self.apply(connection, event),
                 code = self.signals.next() => return Err(interrupted(code)),
                 () = at(deadline) => return Err(self.missing(&stage)),
                 () = sleep_until(progress) => {
@@ -294,43 +315,47 @@ impl Round {
         }
     }
 
-    fn apply(&mut self, driver: usize, report: Report) {
-        if let Some(seat) = self
-            .places
-            .get(driver)
-            .and_then(|place| self.seats.get_mut(*place))
+    fn apply(&mut self, connection: usize, event: WorkerEvent) {
+        if let Some(worker) = self
+            .worker_index
+            .get(connection)
+            .and_then(|index| self.workers.get_mut(*index))
         {
-            seat.apply(report);
+            worker.apply(event);
         }
     }
 
-    fn below(&self, stage: &Stage) -> impl Iterator<Item = &Seat> {
-        self.seats.iter().filter(move |seat| seat.stage < *stage)
+    fn below(&self, stage: &Stage) -> impl Iterator<Item = &WorkerState> {
+        self.workers
+            .iter()
+            .filter(move |worker| worker.stage < *stage)
     }
 
     /// A worker that ended before all tools were started. After its start an end is no failure of the start.
     fn early_end(&self) -> Option<Failure> {
-        let has_not_started = |seat: &&Seat| seat.over.is_some() && seat.started.is_none();
-        let seat = self.seats.iter().find(has_not_started)?;
-        let why = format!("before the start, {}", summary::line(seat));
-        Some(Failure::new(early_code(seat), why))
+        let has_not_started =
+            |worker: &&WorkerState| worker.outcome.is_some() && worker.started.is_none();
+        let worker = self.workers.iter().find(has_not_started)?;
+        let why = format!("before the start, {}", summary::line(worker));
+        Some(Failure::new(early_code(worker), why))
     }
 
     fn missing(&self, stage: &Stage) -> Failure {
         let late = self.below(stage);
         let (code, what) = match stage {
-            Stage::Absent | Stage::Connected => {
-                (Code::NEVER_CAME, "did not come within --connect-timeout")
-            }
-            Stage::Measured => (Code::LOST, "did not answer questions for the time"),
-            Stage::Prepared => (Code::LOST, "did not take a share"),
+            Stage::NotConnected | Stage::Connected => (
+                Code::CONNECT_TIMEOUT,
+                "did not connect within --connect-timeout",
+            ),
+            Stage::Measured => (Code::LOST, "did not answer the clock probes"),
+            Stage::Prepared => (Code::LOST, "did not accept its share"),
             Stage::Armed => (
                 Code::LATE,
                 "did not acknowledge the start in time; a longer --lead gives more time",
             ),
             Stage::Started => (Code::LOST, "did not report the start of the tool"),
         };
-        let late: Vec<&Seat> = late.collect();
+        let late: Vec<&WorkerState> = late.collect();
         Failure::new(
             code,
             format!(
@@ -345,11 +370,12 @@ impl Round {
     pub async fn stop(&mut self, why: &str) {
         let deadline = Instant::now() + self.args.stop_grace + STOP_REPORT_TIMEOUT;
         self.release_timeout = RELEASE_AFTER_STOP_TIMEOUT;
-        self.order_all(&Order::Stop(shortened(why, MAX_REASON).to_owned()));
-        let connected = |seat: &Seat| seat.stage > Stage::Absent && seat.over.is_none();
-        while self.seats.iter().any(connected) {
+        self.request_all(&Request::Stop(shortened(why, MAX_REASON).to_owned()));
+        let connected =
+            |worker: &WorkerState| worker.stage > Stage::NotConnected && worker.outcome.is_none();
+        while self.workers.iter().any(connected) {
             tokio::select! {
-                Some((driver, report)) = self.reports.recv() => self.apply(driver, report),
+                Some((connection, event)) = self.events.recv() => self.apply(connection, event),
                 () = sleep_until(deadline) => return,
             }
         }
@@ -357,15 +383,15 @@ impl Round {
 
     /// Lets all workers end, and closes the connections.
     pub async fn release(mut self) {
-        self.order_all(&Order::Release);
-        let all = async { while self.drivers.join_next().await.is_some() {} };
+        self.request_all(&Request::Release);
+        let all = async { while self.connections.join_next().await.is_some() {} };
         let _ = timeout(self.release_timeout, all).await;
     }
 
-    fn order_all(&self, order: &Order) {
-        for sender in &self.orders {
-            // A driver that has ended has reported why.
-            let _ = sender.send(order.clone());
+    fn request_all(&self, request: &Request) {
+        for sender in &self.requests {
+            // A connection that has ended has reported why.
+            let _ = sender.send(request.clone());
         }
     }
 }
@@ -376,10 +402,10 @@ fn measure_timeout(workers: usize) -> Duration {
     PHASE_TIMEOUT + PING_TIMEOUT.saturating_mul(groups)
 }
 
-fn early_code(seat: &Seat) -> Code {
-    match &seat.over {
-        Some(Over::Ended { .. } | Over::Cancelled) => Code::LOST,
-        _ => summary::seat_code(seat),
+fn early_code(worker: &WorkerState) -> Code {
+    match &worker.outcome {
+        Some(Outcome::Ended { .. } | Outcome::Cancelled) => Code::LOST,
+        _ => summary::worker_code(worker),
     }
 }
 
@@ -392,17 +418,17 @@ fn interrupted(code: Code) -> Failure {
     Failure::new(code, format!("received {name}"))
 }
 
-fn label(seat: &Seat) -> String {
-    seat.label(DEFAULT_PORT)
+fn label(worker: &WorkerState) -> String {
+    worker.label(DEFAULT_PORT)
 }
 
 /// Names of some workers, with the reason why one cannot be reached.
-fn names<'a>(seats: impl Iterator<Item = &'a Seat>) -> String {
-    let name = |seat: &Seat| match (&seat.stage, &seat.unreachable) {
-        (Stage::Absent, Some(why)) => format!("{}: {why}", label(seat)),
-        _ => label(seat),
+fn names<'a>(workers: impl Iterator<Item = &'a WorkerState>) -> String {
+    let name = |worker: &WorkerState| match (&worker.stage, &worker.unreachable) {
+        (Stage::NotConnected, Some(why)) => format!("{}: {why}", label(worker)),
+        _ => label(worker),
     };
-    let all: Vec<String> = seats.map(name).collect();
+    let all: Vec<String> = workers.map(name).collect();
     let more = all.len().saturating_sub(MAX_NAMED);
     let named = all
         .into_iter()

@@ -1,4 +1,4 @@
-//! The connection to one worker: a task that carries out orders and reports news.
+//! The connection to one worker: a task that handles requests and sends events.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
-use super::seat::{Over, Report};
+use super::worker_state::{Outcome, WorkerEvent};
 use crate::clock::{Clock, Exchange, MasterTime, Offset, WallTime};
+use crate::connection::{ConnectionError, JsonConnection};
 use crate::exit::Code;
 use crate::output::{printable, reason};
 use crate::protocol::{FromMaster, FromWorker, VERSION};
 use crate::share::Share;
-use crate::wire::{Wire, WireError};
 
 /// Pauses between attempts to connect.
 const CONNECT_PAUSES: Pauses = Pauses {
@@ -26,7 +26,7 @@ const CONNECT_PAUSES: Pauses = Pauses {
 };
 /// Time for an attempt to connect, and for the answer to `hello`.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Questions for the time of a worker. The exchange with the smallest round trip counts.
+/// Clock probes of a worker. The exchange with the smallest round trip counts.
 const PINGS: usize = 16;
 /// Interval of the pings that show that both sides are alive.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -34,11 +34,11 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A message, or why the connection has ended.
-type Received = Result<FromWorker, WireError>;
+type Received = Result<FromWorker, ConnectionError>;
 
-/// What a worker shall do.
+/// A request to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub enum Request {
     /// Compare the clocks.
     Measure,
     /// Take a share.
@@ -51,7 +51,7 @@ pub enum Order {
     Release,
 }
 
-/// What all drivers share.
+/// What all connections share.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// The clock of the master.
@@ -60,69 +60,72 @@ pub struct Shared {
     pub lost_after: Duration,
     /// Limits the comparisons of clocks at the same time: others would delay the answers.
     pub measuring: Arc<Semaphore>,
-    /// News, with the place of the worker.
-    pub reports: UnboundedSender<(usize, Report)>,
+    /// Events, with the index of the worker.
+    pub events: UnboundedSender<(usize, WorkerEvent)>,
 }
 
-/// The end of a driver.
+/// How a connection ended.
 #[derive(Debug)]
-enum Stop {
+enum ConnectionEnd {
     /// After `Release`, or because the master ends.
     Done,
     /// The worker takes no further part.
-    Over(Over),
+    Outcome(Outcome),
 }
 
-impl From<WireError> for Stop {
-    fn from(error: WireError) -> Self {
-        Self::Over(Over::Lost(error.to_string()))
+impl From<ConnectionError> for ConnectionEnd {
+    fn from(error: ConnectionError) -> Self {
+        Self::Outcome(Outcome::Lost(error.to_string()))
     }
 }
 
 /// Connects to a worker and serves it until the end.
-pub async fn drive(
-    place: usize,
+pub async fn run_connection(
+    index: usize,
     address: SocketAddr,
     shared: Shared,
-    mut orders: UnboundedReceiver<Order>,
+    mut requests: UnboundedReceiver<Request>,
 ) {
-    let report = |report| drop(shared.reports.send((place, report)));
+    let send_event = |event| drop(shared.events.send((index, event)));
     let connected = tokio::select! {
-        connected = connect(address, report) => connected,
-        // Nothing can be ordered before the connection; the master ends.
-        _ = orders.recv() => return,
+        connected = connect(address, send_event) => connected,
+        // No request is sent before the connection; the master ends.
+        _ = requests.recv() => return,
     };
-    let wire = match connected {
-        Ok(wire) => wire,
-        Err(over) => return report(Report::Over(over)),
+    let connection = match connected {
+        Ok(connection) => connection,
+        Err(outcome) => return send_event(WorkerEvent::Outcome(outcome)),
     };
-    let mut driver = Driver {
-        place,
+    let mut connection = WorkerConnection {
+        index,
         shared: shared.clone(),
-        wire,
+        connection,
         offset: None,
         pings: 0,
-        asked: None,
+        pending_ping: None,
         heartbeat: heartbeat(),
         silent_at: Instant::now() + shared.lost_after,
     };
-    if let Err(Stop::Over(over)) = driver.serve(&mut orders).await {
-        report(Report::Over(over));
+    if let Err(ConnectionEnd::Outcome(outcome)) = connection.serve(&mut requests).await {
+        send_event(WorkerEvent::Outcome(outcome));
     }
 }
 
 /// Tries until the worker answers; ends only with a permanent refusal.
-async fn connect(address: SocketAddr, report: impl Fn(Report)) -> Result<Wire, Over> {
+async fn connect(
+    address: SocketAddr,
+    send_event: impl Fn(WorkerEvent),
+) -> Result<JsonConnection, Outcome> {
     let mut backoff = Backoff::new(CONNECT_PAUSES);
     loop {
-        let attempt = timeout(ATTEMPT_TIMEOUT, greet(address)).await;
+        let attempt = timeout(ATTEMPT_TIMEOUT, handshake(address)).await;
         match attempt.unwrap_or_else(|_| Err(Refusal::Temporary("no answer".to_owned()))) {
-            Ok((wire, replica)) => {
-                report(Report::Connected(replica));
-                return Ok(wire);
+            Ok((connection, replica)) => {
+                send_event(WorkerEvent::Connected(replica));
+                return Ok(connection);
             }
-            Err(Refusal::Permanent(why)) => return Err(Over::Refused(why)),
-            Err(Refusal::Temporary(why)) => report(Report::Unreachable(why)),
+            Err(Refusal::Permanent(why)) => return Err(Outcome::Refused(why)),
+            Err(Refusal::Temporary(why)) => send_event(WorkerEvent::Unreachable(why)),
         }
         sleep(backoff.next_pause()).await;
     }
@@ -134,24 +137,27 @@ enum Refusal {
     Permanent(String),
 }
 
-impl From<WireError> for Refusal {
-    fn from(error: WireError) -> Self {
+impl From<ConnectionError> for Refusal {
+    fn from(error: ConnectionError) -> Self {
         match error {
-            WireError::Invalid(_) => Self::Permanent(error.to_string()),
+            ConnectionError::Invalid(_) => Self::Permanent(error.to_string()),
             _ => Self::Temporary(error.to_string()),
         }
     }
 }
 
-async fn greet(address: SocketAddr) -> Result<(Wire, Option<u32>), Refusal> {
+async fn handshake(address: SocketAddr) -> Result<(JsonConnection, Option<u32>), Refusal> {
     let stream = TcpStream::connect(address).await;
-    let mut wire = Wire::new(stream.map_err(|error| Refusal::Temporary(reason(&error)))?);
-    wire.send(&FromMaster::Hello { version: VERSION }).await?;
-    match wire.receive().await? {
+    let mut connection =
+        JsonConnection::new(stream.map_err(|error| Refusal::Temporary(reason(&error)))?);
+    connection
+        .send(&FromMaster::Hello { version: VERSION })
+        .await?;
+    match connection.receive().await? {
         FromWorker::Hello {
             version: VERSION,
             replica,
-        } => Ok((wire, replica)),
+        } => Ok((connection, replica)),
         FromWorker::Refused {
             reason,
             temporary: true,
@@ -166,31 +172,34 @@ async fn greet(address: SocketAddr) -> Result<(Wire, Option<u32>), Refusal> {
     }
 }
 
-struct Driver {
-    place: usize,
+struct WorkerConnection {
+    index: usize,
     shared: Shared,
-    wire: Wire,
+    connection: JsonConnection,
     offset: Option<Offset>,
     pings: u64,
     /// Number and time of the ping that was sent last.
-    asked: Option<(u64, MasterTime)>,
+    pending_ping: Option<(u64, MasterTime)>,
     heartbeat: Interval,
     /// The worker is lost if it sends nothing until then.
     silent_at: Instant,
 }
 
-impl Driver {
-    async fn serve(&mut self, orders: &mut UnboundedReceiver<Order>) -> Result<(), Stop> {
+impl WorkerConnection {
+    async fn serve(
+        &mut self,
+        requests: &mut UnboundedReceiver<Request>,
+    ) -> Result<(), ConnectionEnd> {
         loop {
             tokio::select! {
-                order = orders.recv() => match order {
-                    Some(order) => {
-                        self.obey(order).await?;
+                request = requests.recv() => match request {
+                    Some(request) => {
+                        self.handle_request(request).await?;
                         self.renew();
                     }
-                    None => return Err(Stop::Done),
+                    None => return Err(ConnectionEnd::Done),
                 },
-                message = timeout_at(self.silent_at, self.wire.receive()) => {
+                message = timeout_at(self.silent_at, self.connection.receive()) => {
                     self.on_received(message)?;
                 }
                 _ = self.heartbeat.tick() => self.ping().await?,
@@ -198,31 +207,31 @@ impl Driver {
         }
     }
 
-    /// Starts the time of silence anew.
+    /// Restarts the time of silence.
     fn renew(&mut self) {
         self.silent_at = Instant::now() + self.shared.lost_after;
     }
 
-    fn on_received(&mut self, message: Result<Received, Elapsed>) -> Result<(), Stop> {
+    fn on_received(&mut self, message: Result<Received, Elapsed>) -> Result<(), ConnectionEnd> {
         let message = message.map_err(|_| silent(self.shared.lost_after))??;
         self.renew();
         self.on_message(message)
     }
 
-    async fn obey(&mut self, order: Order) -> Result<(), Stop> {
-        match order {
-            Order::Measure => self.measure().await,
-            Order::Prepare(share) => self.send(FromMaster::Prepare { share }).await,
-            Order::Start(at) => self.start(at).await,
-            Order::Stop(reason) => self.send(FromMaster::Stop { reason }).await,
-            Order::Release => {
+    async fn handle_request(&mut self, request: Request) -> Result<(), ConnectionEnd> {
+        match request {
+            Request::Measure => self.measure().await,
+            Request::Prepare(share) => self.send(FromMaster::Prepare { share }).await,
+            Request::Start(at) => self.start(at).await,
+            Request::Stop(reason) => self.send(FromMaster::Stop { reason }).await,
+            Request::Release => {
                 self.send(FromMaster::Release).await?;
-                Err(Stop::Done)
+                Err(ConnectionEnd::Done)
             }
         }
     }
 
-    async fn start(&mut self, at: MasterTime) -> Result<(), Stop> {
+    async fn start(&mut self, at: MasterTime) -> Result<(), ConnectionEnd> {
         let offset = self
             .offset
             .ok_or_else(|| lost("its clock was not compared"))?;
@@ -233,17 +242,17 @@ impl Driver {
     }
 
     /// Compares the clocks by several pings, one after the other.
-    async fn measure(&mut self) -> Result<(), Stop> {
+    async fn measure(&mut self) -> Result<(), ConnectionEnd> {
         let _permit = self.measure_permit().await?;
         let exchanges = self.exchanges().await?;
         self.offset = Offset::estimate(&exchanges);
         if let Some(offset) = self.offset {
-            self.report(Report::Measured(offset));
+            self.send_event(WorkerEvent::Measured(offset));
         }
         Ok(())
     }
 
-    async fn exchanges(&mut self) -> Result<Vec<Exchange>, Stop> {
+    async fn exchanges(&mut self) -> Result<Vec<Exchange>, ConnectionEnd> {
         let mut exchanges = Vec::with_capacity(PINGS);
         for _ in 0..PINGS {
             self.ping().await?;
@@ -254,9 +263,9 @@ impl Driver {
     }
 
     /// The answer to the ping that was sent last.
-    async fn answer(&mut self) -> Result<Exchange, Stop> {
+    async fn answer(&mut self) -> Result<Exchange, ConnectionEnd> {
         loop {
-            let message = self.wire.receive().await?;
+            let message = self.connection.receive().await?;
             match self.exchange(&message) {
                 Some(exchange) => return Ok(exchange),
                 None => self.on_message(message)?,
@@ -265,13 +274,13 @@ impl Driver {
     }
 
     /// Waits for the other comparisons; meanwhile both sides show that they are alive.
-    async fn measure_permit(&mut self) -> Result<OwnedSemaphorePermit, Stop> {
+    async fn measure_permit(&mut self) -> Result<OwnedSemaphorePermit, ConnectionEnd> {
         let permit = Arc::clone(&self.shared.measuring).acquire_owned();
         tokio::pin!(permit);
         loop {
             tokio::select! {
-                permit = &mut permit => return permit.map_err(|_| Stop::Done),
-                message = timeout_at(self.silent_at, self.wire.receive()) => {
+                permit = &mut permit => return permit.map_err(|_| ConnectionEnd::Done),
+                message = timeout_at(self.silent_at, self.connection.receive()) => {
                     self.on_received(message)?;
                 }
                 _ = self.heartbeat.tick() => self.ping().await?,
@@ -281,7 +290,7 @@ impl Driver {
 
     /// The exchange that this message completes: earlier pings may still be answered.
     fn exchange(&self, message: &FromWorker) -> Option<Exchange> {
-        let (asked, sent) = self.asked?;
+        let (asked, sent) = self.pending_ping?;
         match *message {
             FromWorker::Pong { number, at, wall } if number == asked => Some(Exchange {
                 sent,
@@ -298,38 +307,42 @@ impl Driver {
         MasterTime(self.shared.clock.nanos_at(std::time::Instant::now()))
     }
 
-    async fn ping(&mut self) -> Result<(), Stop> {
+    async fn ping(&mut self) -> Result<(), ConnectionEnd> {
         self.pings += 1;
-        self.asked = Some((self.pings, self.now()));
+        self.pending_ping = Some((self.pings, self.now()));
         self.send(FromMaster::Ping { number: self.pings }).await
     }
 
-    fn on_message(&self, message: FromWorker) -> Result<(), Stop> {
+    fn on_message(&self, message: FromWorker) -> Result<(), ConnectionEnd> {
         match message {
             FromWorker::Pong { .. } => (),
-            FromWorker::Prepared => self.report(Report::Prepared),
+            FromWorker::Prepared => self.send_event(WorkerEvent::Prepared),
             FromWorker::Armed { margin_ns } => {
-                self.report(Report::Armed(Duration::from_nanos(margin_ns)))
+                self.send_event(WorkerEvent::Armed(Duration::from_nanos(margin_ns)))
             }
             FromWorker::Started { at } => {
                 let offset = self
                     .offset
                     .ok_or_else(|| lost("it started its tool too early"))?;
-                self.report(Report::Started(offset.to_master(at)));
+                self.send_event(WorkerEvent::Started(offset.to_master(at)));
             }
-            FromWorker::Refused { reason, .. } => self.over(Over::Refused(printable(&reason))),
-            FromWorker::Late { late_ns } => self.over(Over::Late(Duration::from_nanos(late_ns))),
+            FromWorker::Refused { reason, .. } => {
+                self.outcome(Outcome::Refused(printable(&reason)))
+            }
+            FromWorker::Late { late_ns } => {
+                self.outcome(Outcome::Late(Duration::from_nanos(late_ns)))
+            }
             FromWorker::NotStarted { code, reason } => {
-                self.over(Over::NotStarted(Code::new(code), printable(&reason)));
+                self.outcome(Outcome::NotStarted(Code::new(code), printable(&reason)));
             }
-            FromWorker::Cancelled => self.over(Over::Cancelled),
+            FromWorker::Cancelled => self.outcome(Outcome::Cancelled),
             FromWorker::Ended {
                 end,
                 run_ns,
                 interrupted,
             } => {
                 let time = Duration::from_nanos(run_ns);
-                self.over(Over::Ended {
+                self.outcome(Outcome::Ended {
                     end,
                     time,
                     interrupted,
@@ -340,22 +353,22 @@ impl Driver {
         Ok(())
     }
 
-    /// Reports the end of the worker's part. The connection stays until `Release`.
-    fn over(&self, over: Over) {
-        self.report(Report::Over(over));
+    /// Sends the end of the worker's part. The connection stays until `Release`.
+    fn outcome(&self, outcome: Outcome) {
+        self.send_event(WorkerEvent::Outcome(outcome));
     }
 
-    fn report(&self, report: Report) {
+    fn send_event(&self, event: WorkerEvent) {
         // The receiver is gone only when the master ends.
-        let _ = self.shared.reports.send((self.place, report));
+        let _ = self.shared.events.send((self.index, event));
     }
 
-    async fn send(&mut self, message: FromMaster) -> Result<(), Stop> {
-        Ok(self.wire.send(&message).await?)
+    async fn send(&mut self, message: FromMaster) -> Result<(), ConnectionEnd> {
+        Ok(self.connection.send(&message).await?)
     }
 }
 
-fn unanswered() -> Stop {
+fn unanswered() -> ConnectionEnd {
     lost(&format!(
         "it did not answer a clock probe within {} s",
         PING_TIMEOUT.as_secs()
@@ -368,11 +381,11 @@ fn heartbeat() -> Interval {
     heartbeat
 }
 
-fn lost(why: &str) -> Stop {
-    Stop::Over(Over::Lost(why.to_owned()))
+fn lost(why: &str) -> ConnectionEnd {
+    ConnectionEnd::Outcome(Outcome::Lost(why.to_owned()))
 }
 
-fn silent(time: Duration) -> Stop {
+fn silent(time: Duration) -> ConnectionEnd {
     lost(&format!(
         "silent for {} (--lost-after)",
         humantime::format_duration(time)
