@@ -11,14 +11,17 @@ use crate::exec_at::{ExecAtArgs, NAME};
 use crate::protocol::DEFAULT_PORT;
 use crate::share::Total;
 
+/// Longest time of an option: that of one year in `humantime`.
+const YEAR: Duration = Duration::from_secs(31_557_600);
+
 /// Exit codes, for `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes of the master: the highest exit code of the tools (128 and the number, if a signal ended one); 0 if all succeeded. Its own:
     2  wrong arguments
-  120  a worker never came
+  120  a worker did not connect
   121  a worker was lost
   122  the start was late, or the starts were further apart than --max-skew
-  123  a worker refused its share, or does not speak this protocol
+  123  a worker refused its share, or does not use this protocol version
   124  --timeout has passed
   126  a tool could not be executed
   127  a tool or its interpreter does not exist
@@ -52,7 +55,7 @@ pub enum Role {
     /// Wait for the master, start the tool at the agreed instant, end with its exit code
     #[command(after_help = EXIT_CODES)]
     Worker(WorkerArgs),
-    /// Start the tools of all workers at one instant, follow them, end with the worst exit code
+    /// Start the tools of all workers at one instant, monitor them, end with the worst exit code
     #[command(after_help = EXIT_CODES)]
     Master(MasterArgs),
     /// Becomes the tool; started by a worker
@@ -160,13 +163,13 @@ fn peer(text: &str) -> Result<Peer, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| {
-        format!("`{text}` is not a time ({error}); right is for example `500ms`, `30s` or `10m`")
-    })
+    between(text, Duration::ZERO, YEAR)
 }
 
 fn between(text: &str, shortest: Duration, longest: Duration) -> Result<Duration, String> {
-    let time = duration(text)?;
+    let time = humantime::parse_duration(text).map_err(|error| {
+        format!("`{text}` is not a time ({error}); right is for example `500ms`, `30s` or `10m`")
+    })?;
     let show = humantime::format_duration;
     match time >= shortest && time <= longest {
         true => Ok(time),
@@ -211,6 +214,11 @@ mod tests {
             (["master", "--lead", "1"], "--lead"),
             (["master", "--share", "users"], "`NAME=TOTAL`"),
             (["worker", "--lost-after", "1s"], "between 3s and 1h"),
+            (["worker", "--start-timeout", "2y"], "between 0s and 1year"),
+            (
+                ["master", "--stop-grace", "500000000000y"],
+                "between 0s and 1year",
+            ),
         ];
         for (arguments, part) in cases {
             let text = error(&arguments);

@@ -62,10 +62,10 @@ pub fn distance(a: i64, b: i64) -> Duration {
     Duration::from_nanos(a.abs_diff(b))
 }
 
-/// One question for the time of a worker.
+/// One clock probe of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exchange {
-    /// When the master asked.
+    /// When the master sent the probe.
     pub sent: MasterTime,
     /// The answer.
     pub worker: WorkerTime,
@@ -78,7 +78,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The time from the question to the answer.
+    /// The time from the probe to the answer.
     pub fn round_trip(&self) -> Duration {
         distance(self.received.0, self.sent.0)
     }

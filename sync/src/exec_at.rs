@@ -23,8 +23,8 @@ use crate::exit::Code;
 
 /// The name of the subcommand.
 pub const NAME: &str = "exec-at";
-/// The last part of the wait: a plain sleep is the most precise.
-const LAST_SLEEP: Duration = Duration::from_millis(5);
+/// The last part of the wait is a plain sleep. The timeout of a socket is up to an eighth too long, because the kernel rounds it up.
+const LAST_SLEEP: Duration = Duration::from_millis(25);
 
 /// Arguments of the process.
 #[derive(Debug, clap::Args)]
@@ -83,15 +83,24 @@ fn wait(worker: &mut UnixStream) -> io::Result<()> {
     let mut instant = [0; 8];
     worker.read_exact(&mut instant)?;
     let instant = i64::from_ne_bytes(instant);
-    let coarse = left(instant).saturating_sub(LAST_SLEEP);
-    if !coarse.is_zero() {
-        worker.set_read_timeout(Some(coarse))?;
-        if worker.read(&mut [0]).is_ok() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    loop {
+        let left = left(instant);
+        if left <= LAST_SLEEP {
+            thread::sleep(left);
+            return Ok(());
+        }
+        worker.set_read_timeout(Some(left / 2))?;
+        match worker.read(&mut [0]) {
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if is_temporary(&error) => (),
+            Err(error) => return Err(error),
         }
     }
-    thread::sleep(left(instant));
-    Ok(())
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
 fn left(instant: i64) -> Duration {
@@ -101,7 +110,35 @@ fn left(instant: i64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    /// How late a wait for `lead` ends.
+    fn lateness(lead: Duration) -> Duration {
+        let (mut process, mut worker) = UnixStream::pair().unwrap();
+        let instant = to_machine(Instant::now() + lead);
+        worker.write_all(&instant.to_ne_bytes()).unwrap();
+        wait(&mut process).unwrap();
+        let late = machine_time() - instant;
+        Duration::from_nanos(u64::try_from(late).unwrap())
+    }
+
+    #[test]
+    fn a_wait_is_not_prolonged_by_the_rounding_of_timeouts() {
+        // A busy machine may delay some of the attempts.
+        let lateness = (0..5).map(|_| lateness(Duration::from_millis(995))).min();
+        assert!(lateness < Some(Duration::from_millis(10)), "{lateness:?}");
+    }
+
+    #[test]
+    fn the_end_of_the_worker_ends_the_wait() {
+        let (mut process, mut worker) = UnixStream::pair().unwrap();
+        let instant = to_machine(Instant::now() + Duration::from_secs(3600));
+        worker.write_all(&instant.to_ne_bytes()).unwrap();
+        drop(worker);
+        assert!(wait(&mut process).is_err());
+    }
 
     #[test]
     fn instants_are_the_same_after_a_conversion_to_the_time_of_the_machine_and_back() {

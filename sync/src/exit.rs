@@ -12,8 +12,8 @@ impl Code {
     pub const SUCCESS: Self = Self(0);
     /// Wrong arguments or environment.
     pub const USAGE: Self = Self(2);
-    /// Master: a worker never came. Worker: no master came.
-    pub const NEVER_CAME: Self = Self(120);
+    /// Master: a worker did not connect. Worker: no master connected.
+    pub const CONNECT_TIMEOUT: Self = Self(120);
     /// Master: a worker was lost. Worker: the master was lost.
     pub const LOST: Self = Self(121);
     /// The start was received late or not acknowledged, or the starts were too far apart.
@@ -48,7 +48,7 @@ impl Code {
 pub struct Failure {
     /// The exit code.
     pub code: Code,
-    /// The reason, for people.
+    /// The reason, human-readable.
     pub message: String,
 }
 

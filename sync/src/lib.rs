@@ -4,7 +4,7 @@
 //! connects to all workers, compares their clocks with its own, divides the totals, agrees on the instant, measures how far
 //! apart the tools started, and ends with the worst exit code.
 //!
-//! The wire ([`protocol`]) carries an instant and a share, never a command: what runs on a worker is decided by the arguments
+//! The connection ([`protocol`]) carries an instant and a share, never a command: what runs on a worker is decided by the arguments
 //! of its own container.
 //!
 //! Pure: [`share`], [`placeholder`], [`clock`], [`exit`], [`protocol`], [`master::summary`]. The crate must not depend on the
@@ -12,13 +12,14 @@
 
 pub mod args;
 pub mod clock;
+pub mod connection;
 pub mod exec_at;
 pub mod exit;
+pub mod limits;
 pub mod master;
 pub mod output;
 pub mod placeholder;
 pub mod protocol;
 pub mod share;
 pub mod signals;
-pub mod wire;
 pub mod worker;

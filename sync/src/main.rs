@@ -23,7 +23,7 @@ fn block_on(role: impl Future<Output = Code>) -> Code {
     match runtime {
         Ok(runtime) => runtime.block_on(role),
         Err(error) => {
-            output::problem(&format!("cannot start: {error}"));
+            output::log_line(&format!("cannot start: {error}"));
             Code::REFUSED
         }
     }

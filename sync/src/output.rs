@@ -1,4 +1,4 @@
-//! Lines for people. A closed output is not an error: the exit code still counts.
+//! Human-readable lines. A closed output is not an error: the exit code still counts.
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,8 +8,8 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "atq-sync: {text}");
 }
 
-/// Prints a problem, or a line of a worker, on standard error: the standard output of a worker belongs to its tool.
-pub fn problem(text: &str) {
+/// Prints a log_line, or a line of a worker, on standard error: the standard output of a worker belongs to its tool.
+pub fn log_line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "atq-sync: {text}");
 }
 
@@ -26,6 +26,11 @@ pub fn duration(time: Duration) -> String {
 pub fn printable(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(300).map(clean).collect()
+}
+
+/// The beginning of a text, of at most this number of bytes.
+pub fn shortened(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 /// The message of the operating system, without the error number.
@@ -53,5 +58,7 @@ mod tests {
     fn text_of_a_peer_is_shortened_and_has_no_control_characters() {
         assert_eq!(printable("a\x1b[31mb\n"), "a [31mb ");
         assert_eq!(printable(&"x".repeat(1000)).len(), 300);
+        assert_eq!(shortened("aäb", 2), "a");
+        assert_eq!(shortened("aäb", 9), "aäb");
     }
 }

@@ -18,6 +18,8 @@ use crate::share::Share;
 pub const VERSION: u32 = 1;
 /// Longest line, in bytes without the line feed. A share with the most names takes about 2,000.
 pub const MAX_LINE: usize = 8192;
+/// Longest reason in a message, in bytes: each takes at most 6 in the line.
+pub const MAX_REASON: usize = 1024;
 /// The port of workers.
 pub const DEFAULT_PORT: u16 = 7700;
 
@@ -30,7 +32,7 @@ pub enum FromMaster {
         /// Version of the protocol.
         version: u32,
     },
-    /// A question for the time.
+    /// A clock probe.
     Ping {
         /// Its number, which the answer repeats.
         number: u64,
@@ -47,7 +49,7 @@ pub enum FromMaster {
     },
     /// End the tool, or cancel the start.
     Stop {
-        /// The reason, for people.
+        /// The reason, human-readable.
         reason: String,
     },
     /// The worker may end.
@@ -67,14 +69,14 @@ pub enum FromWorker {
     },
     /// The worker does not do what it was asked to.
     Refused {
-        /// The reason, for people.
+        /// The reason, human-readable.
         reason: String,
         /// Whether a later attempt may succeed.
         temporary: bool,
     },
     /// The answer to `ping`.
     Pong {
-        /// The number of the question.
+        /// The number of the probe.
         number: u64,
         /// The monotonic clock of the worker.
         at: WorkerTime,
@@ -95,14 +97,14 @@ pub enum FromWorker {
     },
     /// The tool has been started.
     Started {
-        /// Right after the system has executed it.
+        /// Right before the system executes it.
         at: WorkerTime,
     },
     /// The tool could not be executed.
     NotStarted {
         /// Exit code of the worker.
         code: u8,
-        /// The reason, for people.
+        /// The reason, human-readable.
         reason: String,
     },
     /// The tool has ended.

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_from_the_wire_is_checked() {
+    fn a_share_from_a_peer_is_checked() {
         let share = |text| serde_json::from_str::<Share>(text);
         assert!(
             share(r#"{"index":3,"count":3,"parts":{}}"#)

@@ -1,49 +1,51 @@
-//! The master: starts the tools of all workers at one instant, follows them, ends with the worst exit code.
+//! The master: starts the tools of all workers at one instant, monitors them, ends with the worst exit code.
 
-mod driver;
-mod round;
-pub mod seat;
+mod coordinator;
 pub mod summary;
+mod worker_connection;
+pub mod worker_state;
 
 use crate::args::MasterArgs;
 use crate::exit::{Code, Failure};
-use crate::output::{line, problem};
+use crate::limits::raise_descriptors;
+use crate::output::{line, log_line};
 use crate::share::divide;
 use crate::signals::Signals;
-use round::Round;
-use seat::Seat;
+use coordinator::Coordinator;
+use worker_state::WorkerState;
 
 /// Runs the master to its end; returns the exit code.
 pub async fn run(args: MasterArgs) -> Code {
     match prepare(&args) {
-        Ok((seats, signals)) => finish(Round::new(args, seats, signals)).await,
+        Ok((workers, signals)) => finish(Coordinator::new(args, workers, signals)).await,
         Err(failure) => {
-            problem(&failure.message);
+            log_line(&failure.message);
             failure.code
         }
     }
 }
 
 /// Checks everything that needs no worker.
-fn prepare(args: &MasterArgs) -> Result<(Vec<Seat>, Signals), Failure> {
+fn prepare(args: &MasterArgs) -> Result<(Vec<WorkerState>, Signals), Failure> {
+    raise_descriptors();
     let usage = |message| Failure::new(Code::USAGE, message);
-    let seats = seat::seats(&args.workers, args.port).map_err(usage)?;
-    let count = u32::try_from(seats.len()).unwrap_or(u32::MAX);
+    let workers = worker_state::workers(&args.workers, args.port).map_err(usage)?;
+    let count = u32::try_from(workers.len()).unwrap_or(u32::MAX);
     divide(&args.shares, count).map_err(usage)?;
-    Ok((seats, Signals::install()?))
+    Ok((workers, Signals::install()?))
 }
 
-async fn finish(mut round: Round) -> Code {
-    let failure = round.play().await.err();
+async fn finish(mut coordinator: Coordinator) -> Code {
+    let failure = coordinator.run().await.err();
     if let Some(failure) = &failure {
-        problem(&failure.message);
-        round.stop(&failure.message).await;
+        log_line(&failure.message);
+        coordinator.stop(&failure.message).await;
     }
-    for text in summary::lines(round.seats()) {
+    for text in summary::lines(coordinator.workers()) {
         line(&text);
     }
-    let code = summary::code(failure.as_ref(), round.seats());
+    let code = summary::code(failure.as_ref(), coordinator.workers());
     line(&format!("exit code {}", code.value()));
-    round.release().await;
+    coordinator.release().await;
     code
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::seat::{Over, Seat};
+use super::worker_state::{Outcome, WorkerState};
 use crate::clock::{MasterTime, Skew};
 use crate::exit::{Code, Failure};
 use crate::output::duration;
@@ -12,28 +12,28 @@ use crate::protocol::DEFAULT_PORT;
 const WALL_TOLERANCE: Duration = Duration::from_millis(100);
 
 /// A line for each worker.
-pub fn lines(seats: &[Seat]) -> Vec<String> {
-    seats.iter().map(line).collect()
+pub fn lines(workers: &[WorkerState]) -> Vec<String> {
+    workers.iter().map(line).collect()
 }
 
 /// The line of one worker.
-pub fn line(seat: &Seat) -> String {
-    format!("{}: {}", seat.label(DEFAULT_PORT), end(seat))
+pub fn line(worker: &WorkerState) -> String {
+    format!("{}: {}", worker.label(DEFAULT_PORT), end(worker))
 }
 
-fn end(seat: &Seat) -> String {
-    match &seat.over {
-        None if seat.stage == super::seat::Stage::Absent => {
-            let why = seat.unreachable.as_deref().unwrap_or("no answer");
-            format!("never came: {why}")
+fn end(worker: &WorkerState) -> String {
+    match &worker.outcome {
+        None if worker.stage == super::worker_state::Stage::NotConnected => {
+            let why = worker.unreachable.as_deref().unwrap_or("no answer");
+            format!("did not connect: {why}")
         }
         None => "did not report an end".to_owned(),
-        Some(Over::Refused(why)) => format!("refused: {why}"),
-        Some(Over::Late(by)) => format!("received the start {} late", duration(*by)),
-        Some(Over::NotStarted(_, why)) => why.clone(),
-        Some(Over::Cancelled) => "not started".to_owned(),
-        Some(Over::Lost(why)) => format!("lost: {why}"),
-        Some(Over::Ended {
+        Some(Outcome::Refused(why)) => format!("refused: {why}"),
+        Some(Outcome::Late(by)) => format!("received the start {} late", duration(*by)),
+        Some(Outcome::NotStarted(_, why)) => why.clone(),
+        Some(Outcome::Cancelled) => "not started".to_owned(),
+        Some(Outcome::Lost(why)) => format!("lost: {why}"),
+        Some(Outcome::Ended {
             end,
             time,
             interrupted,
@@ -49,25 +49,32 @@ fn end(seat: &Seat) -> String {
 }
 
 /// The exit code: that of the failure, else the worst of the workers.
-pub fn code(failure: Option<&Failure>, seats: &[Seat]) -> Code {
-    let worst = || seats.iter().map(seat_code).max().unwrap_or(Code::SUCCESS);
+pub fn code(failure: Option<&Failure>, workers: &[WorkerState]) -> Code {
+    let worst = || {
+        workers
+            .iter()
+            .map(worker_code)
+            .max()
+            .unwrap_or(Code::SUCCESS)
+    };
     failure.map_or_else(worst, |failure| failure.code)
 }
 
 /// The exit code that one worker stands for.
-pub fn seat_code(seat: &Seat) -> Code {
-    match &seat.over {
-        None | Some(Over::Lost(_)) => Code::LOST,
-        Some(Over::Refused(_) | Over::Cancelled) => Code::REFUSED,
-        Some(Over::Late(_)) => Code::LATE,
-        Some(Over::NotStarted(code, _)) => *code,
-        Some(Over::Ended {
+pub fn worker_code(worker: &WorkerState) -> Code {
+    match &worker.outcome {
+        None | Some(Outcome::Lost(_)) => Code::LOST,
+        Some(Outcome::Refused(_) | Outcome::Cancelled) => Code::REFUSED,
+        Some(Outcome::Late(_)) => Code::LATE,
+        // A worker without a tool is no success, whatever it reports.
+        Some(Outcome::NotStarted(code, _)) => (*code).max(Code::NOT_EXECUTABLE),
+        Some(Outcome::Ended {
             end,
             interrupted: false,
             ..
         }) => end.code(),
         // A run that was cut short is no success, whatever the tool says.
-        Some(Over::Ended {
+        Some(Outcome::Ended {
             end,
             interrupted: true,
             ..
@@ -76,27 +83,27 @@ pub fn seat_code(seat: &Seat) -> Code {
 }
 
 /// How far apart the tools started.
-pub fn skew(seats: &[Seat]) -> Skew {
-    let start = |seat: &Seat| Some((seat.started?, seat.offset?.uncertainty));
-    let starts: Vec<(MasterTime, Duration)> = seats.iter().filter_map(start).collect();
+pub fn skew(workers: &[WorkerState]) -> Skew {
+    let start = |worker: &WorkerState| Some((worker.started?, worker.offset?.uncertainty));
+    let starts: Vec<(MasterTime, Duration)> = workers.iter().filter_map(start).collect();
     Skew::of(&starts)
 }
 
 /// Workers whose wall clock differs: it is in the times of their result files.
-pub fn wall_clock_warnings(seats: &[Seat]) -> Vec<String> {
-    let warning = |seat: &Seat| {
-        let difference = seat.offset?.wall_difference;
+pub fn wall_clock_warnings(workers: &[WorkerState]) -> Vec<String> {
+    let warning = |worker: &WorkerState| {
+        let difference = worker.offset?.wall_difference;
         let by = Duration::from_nanos(difference.unsigned_abs());
         let direction = if difference > 0 { "ahead of" } else { "behind" };
         (by > WALL_TOLERANCE).then(|| {
             format!(
                 "{}: its wall clock is {} {direction} the master's; times in its result files differ by that",
-                seat.label(DEFAULT_PORT),
+                worker.label(DEFAULT_PORT),
                 duration(by)
             )
         })
     };
-    seats.iter().filter_map(warning).collect()
+    workers.iter().filter_map(warning).collect()
 }
 
 #[cfg(test)]
@@ -107,17 +114,17 @@ mod tests {
     use crate::exit::ProcessEnd;
     use proptest::prelude::*;
 
-    fn seat(number: u32, over: Over) -> Seat {
-        let mut seat = Seat::new(number, format!("10.0.3.{number}:7700").parse().unwrap());
-        seat.over = Some(over);
-        seat
+    fn worker(number: u32, outcome: Outcome) -> WorkerState {
+        let mut worker = WorkerState::new(number, format!("10.0.3.{number}:7700").parse().unwrap());
+        worker.outcome = Some(outcome);
+        worker
     }
 
-    fn ended(number: u32, end: ProcessEnd, interrupted: bool) -> Seat {
+    fn ended(number: u32, end: ProcessEnd, interrupted: bool) -> WorkerState {
         let time = Duration::from_millis(30_100);
-        seat(
+        worker(
             number,
-            Over::Ended {
+            Outcome::Ended {
                 end,
                 time,
                 interrupted,
@@ -127,51 +134,63 @@ mod tests {
 
     #[test]
     fn each_worker_has_a_line_with_number_address_and_end() {
-        let seats = [
+        let workers = [
             ended(1, ProcessEnd::Code(0), false),
             ended(2, ProcessEnd::Code(1), false),
             ended(3, ProcessEnd::Signal(9), true),
-            seat(4, Over::Lost("the connection was closed".to_owned())),
-            seat(5, Over::Late(Duration::from_millis(1300))),
-            Seat::new(6, "10.0.3.6:9".parse().unwrap()),
+            worker(4, Outcome::Lost("the connection was closed".to_owned())),
+            worker(5, Outcome::Late(Duration::from_millis(1300))),
+            WorkerState::new(6, "10.0.3.6:9".parse().unwrap()),
         ];
         assert_eq!(
-            lines(&seats),
+            lines(&workers),
             [
                 "worker 1 (10.0.3.1): exit code 0 after 30.1 s",
                 "worker 2 (10.0.3.2): exit code 1 after 30.1 s",
                 "worker 3 (10.0.3.3): ended by SIGKILL after 30.1 s, after a signal to the worker",
                 "worker 4 (10.0.3.4): lost: the connection was closed",
                 "worker 5 (10.0.3.5): received the start 1.3 s late",
-                "worker 6 (10.0.3.6:9): never came: no answer",
+                "worker 6 (10.0.3.6:9): did not connect: no answer",
             ]
         );
     }
 
     #[test]
     fn the_worst_exit_code_counts_unless_the_master_has_its_own() {
-        let seats = [
+        let workers = [
             ended(1, ProcessEnd::Code(0), false),
             ended(2, ProcessEnd::Code(3), false),
         ];
-        assert_eq!(code(None, &seats).value(), 3);
+        assert_eq!(code(None, &workers).value(), 3);
         assert_eq!(
-            code(Some(&Failure::new(Code::TIMEOUT, "")), &seats),
+            code(Some(&Failure::new(Code::TIMEOUT, "")), &workers),
             Code::TIMEOUT
         );
-        let lost = seat(3, Over::Lost(String::new()));
-        assert_eq!(code(None, &[seats[1].clone(), lost]), Code::LOST);
+        let lost = worker(3, Outcome::Lost(String::new()));
+        assert_eq!(code(None, &[workers[1].clone(), lost]), Code::LOST);
         assert_eq!(
             code(None, &[ended(1, ProcessEnd::Code(0), true)]).value(),
             143
         );
     }
 
+    #[test]
+    fn a_tool_that_was_not_started_is_never_a_success() {
+        let code = |value| {
+            worker_code(&worker(
+                1,
+                Outcome::NotStarted(Code::new(value), String::new()),
+            ))
+        };
+        assert_eq!(code(0), Code::NOT_EXECUTABLE);
+        assert_eq!(code(127), Code::NOT_FOUND);
+    }
+
     proptest! {
         #[test]
         fn the_exit_code_is_the_highest_and_zero_only_if_all_succeeded(codes in proptest::collection::vec(0..=255_u8, 1..50)) {
-            let seats: Vec<Seat> = codes.iter().map(|it| ended(1, ProcessEnd::Code(*it), false)).collect();
-            prop_assert_eq!(code(None, &seats).value(), *codes.iter().max().unwrap());
+            let workers: Vec<WorkerState> = codes.iter().map(|it| ended(1, ProcessEnd::Code(*it), false)).collect();
+            prop_assert_eq!(code(None, &workers).value(), *codes.iter().max().unwrap());
         }
     }
 }

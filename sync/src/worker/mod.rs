@@ -1,6 +1,6 @@
-//! The worker: waits for a master, starts its tool when told, ends with its exit code.
+//! The worker: waits for a master, starts its tool on request, ends with its exit code.
 
-mod door;
+mod listener;
 mod plan;
 mod session;
 mod tool;
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use crate::args::WorkerArgs;
 use crate::clock::Clock;
 use crate::exit::{Code, Failure};
-use crate::output::problem;
+use crate::output::log_line;
 use crate::signals::{Signals, at};
-use door::Door;
+use listener::WorkerListener;
 use plan::Plan;
 use session::{Session, SessionEnd};
 
@@ -30,7 +30,7 @@ struct Worker {
 /// Runs a worker to its end; returns the exit code.
 pub async fn run(args: WorkerArgs) -> Code {
     serve(args).await.unwrap_or_else(|failure| {
-        problem(&failure.message);
+        log_line(&failure.message);
         failure.code
     })
 }
@@ -44,11 +44,11 @@ async fn serve(args: WorkerArgs) -> Result<Code, Failure> {
         lost_after: args.lost_after,
     };
     let mut signals = Signals::install()?;
-    let mut door = Door::open(args.port, args.subnet, args.replica).await?;
+    let mut listener = WorkerListener::open(args.port, args.subnet, args.replica).await?;
     let deadline = Instant::now().checked_add(args.start_timeout);
     loop {
         let master = tokio::select! {
-            master = door.next() => master,
+            master = listener.next() => master,
             code = signals.next() => return Ok(code),
             () = at(deadline) => return Err(no_master(args.start_timeout)),
         };
@@ -57,7 +57,7 @@ async fn serve(args: WorkerArgs) -> Result<Code, Failure> {
             .await
         {
             SessionEnd::Ended(code) => return Ok(code),
-            SessionEnd::MasterLost(why) => problem(&format!("{why}; waiting for another master")),
+            SessionEnd::MasterLost(why) => log_line(&format!("{why}; waiting for another master")),
         }
     }
 }
@@ -65,7 +65,7 @@ async fn serve(args: WorkerArgs) -> Result<Code, Failure> {
 fn no_master(timeout: Duration) -> Failure {
     let time = humantime::format_duration(timeout);
     Failure::new(
-        Code::NEVER_CAME,
+        Code::CONNECT_TIMEOUT,
         format!("no master started the tool within {time} (--start-timeout)"),
     )
 }

@@ -1,20 +1,22 @@
 //! The time with one master: share, start, the tool's run, its end.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use super::Worker;
-use super::door::Master;
+use super::listener::Master;
 use super::tool::{Tool, ToolEvent};
 use crate::clock::{WallTime, WorkerTime, nanos};
+use crate::connection::{ConnectionError, JsonConnection};
 use crate::exit::{Code, ProcessEnd};
-use crate::output::{duration, printable, problem, reason};
-use crate::protocol::{FromMaster, FromWorker};
+use crate::output::{duration, log_line, printable, reason, shortened};
+use crate::protocol::{FromMaster, FromWorker, MAX_REASON};
 use crate::share::Share;
 use crate::signals::{Signals, at};
-use crate::wire::WireError;
 
 /// The latest start that is accepted, from now.
 const LONGEST_LEAD: Duration = Duration::from_secs(600);
@@ -22,7 +24,7 @@ const LONGEST_LEAD: Duration = Duration::from_secs(600);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time from the end of the master to that of a worker whose tool has failed. The Director would otherwise see the failed
 /// worker first, and count it as lost while the test runs.
-const LINGER: Duration = Duration::from_secs(3);
+const EXIT_DELAY: Duration = Duration::from_secs(3);
 
 /// How a session ended.
 #[derive(Debug)]
@@ -47,11 +49,14 @@ enum Phase {
 #[derive(Debug)]
 pub struct Session<'a> {
     worker: &'a Worker,
-    /// `None` after the master was lost.
-    master: Option<Master>,
+    /// The connection to the master; `None` after it was lost.
+    connection: Option<JsonConnection>,
+    master: SocketAddr,
+    /// Other masters are refused until the session ends, even if its own one is lost.
+    _session_permit: OwnedSemaphorePermit,
     phase: Phase,
     /// The code instead of the tool's own, because the tool did not end by itself.
-    instead: Option<Code>,
+    exit_code_override: Option<Code>,
     interrupted: bool,
     last_message: Deadline,
     kill_at: Option<Deadline>,
@@ -62,13 +67,15 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// A session with a master that has said hello.
     pub fn new(worker: &'a Worker, master: Master) -> Self {
-        problem(&format!("the master {} is connected", master.address));
+        log_line(&format!("the master {} is connected", master.address));
         let (sender, events) = unbounded_channel();
         Self {
             worker,
-            master: Some(master),
+            connection: Some(master.connection),
+            master: master.address,
+            _session_permit: master.session_permit,
             phase: Phase::Waiting,
-            instead: None,
+            exit_code_override: None,
             interrupted: false,
             last_message: Deadline::now(),
             kill_at: None,
@@ -88,7 +95,7 @@ impl<'a> Session<'a> {
             let start_deadline = start_deadline.filter(|_| waits);
             let silent_at = self.last_message + self.worker.lost_after;
             let handled = tokio::select! {
-                message = receive(&mut self.master, silent_at) => match message {
+                message = receive(&mut self.connection, silent_at) => match message {
                     Ok(message) => self.on_message(message, signals).await,
                     Err(why) => self.on_loss(&why),
                 },
@@ -134,7 +141,7 @@ impl<'a> Session<'a> {
         }
         match self.create(share) {
             Ok(tool) => {
-                problem(&format!("share: {}", describe(share)));
+                log_line(&format!("share: {}", describe(share)));
                 self.phase = Phase::Prepared(tool);
                 self.send(FromWorker::Prepared).await
             }
@@ -150,10 +157,10 @@ impl<'a> Session<'a> {
     }
 
     async fn refuse(&mut self, reason: String) -> Option<SessionEnd> {
-        problem(&reason);
+        log_line(&reason);
         self.phase = Phase::Ended(Code::REFUSED);
         self.send(FromWorker::Refused {
-            reason,
+            reason: shortened(&reason, MAX_REASON).to_owned(),
             temporary: false,
         })
         .await
@@ -176,7 +183,7 @@ impl<'a> Session<'a> {
         let late = now.saturating_duration_since(instant);
         if !late.is_zero() {
             let by = duration(late);
-            problem(&format!(
+            log_line(&format!(
                 "the start was received {by} late; the tool is not started"
             ));
             return self.late(tool, late).await;
@@ -214,7 +221,7 @@ impl<'a> Session<'a> {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Waiting) {
             Phase::Armed(tool, instant) => {
                 let after = duration(at.saturating_duration_since(instant));
-                problem(&format!(
+                log_line(&format!(
                     "the tool was started, {after} after the agreed instant"
                 ));
                 Phase::Running(tool)
@@ -234,7 +241,7 @@ impl<'a> Session<'a> {
             _ => (Code::NOT_EXECUTABLE, reason(error)),
         };
         let reason = format!("the tool cannot be executed: {why}");
-        problem(&reason);
+        log_line(&reason);
         self.phase = Phase::Ended(code);
         self.send(FromWorker::NotStarted {
             code: code.value(),
@@ -244,19 +251,19 @@ impl<'a> Session<'a> {
     }
 
     async fn cancelled(&mut self) -> Option<SessionEnd> {
-        problem("the start was cancelled");
-        let code = self.instead.unwrap_or(Code::REFUSED);
+        log_line("the start was cancelled");
+        let code = self.exit_code_override.unwrap_or(Code::REFUSED);
         self.phase = Phase::Ended(code);
         let sent = self.send(FromWorker::Cancelled).await;
         self.interrupted.then_some(SessionEnd::Ended(code)).or(sent)
     }
 
     async fn ended(&mut self, end: ProcessEnd, time: Duration) -> Option<SessionEnd> {
-        problem(&format!(
+        log_line(&format!(
             "the tool has ended: {end} after {}",
             duration(time)
         ));
-        let code = self.instead.unwrap_or(end.code());
+        let code = self.exit_code_override.unwrap_or(end.code());
         self.phase = Phase::Ended(code);
         self.kill_at = None;
         let interrupted = self.interrupted;
@@ -267,13 +274,13 @@ impl<'a> Session<'a> {
                 interrupted,
             })
             .await;
-        let is_last = interrupted || self.master.is_none();
+        let is_last = interrupted || self.connection.is_none();
         is_last.then_some(SessionEnd::Ended(code)).or(sent)
     }
 
     /// The master asks to stop.
     async fn on_stop(&mut self, why: &str) -> Option<SessionEnd> {
-        problem(&format!("the master stops the tool: {}", printable(why)));
+        log_line(&format!("the master stops the tool: {}", printable(why)));
         match self.phase {
             Phase::Waiting | Phase::Prepared(_) => self.cancelled().await,
             _ => {
@@ -293,32 +300,32 @@ impl<'a> Session<'a> {
             }
             Phase::Ended(code) => Some(SessionEnd::Ended(code)),
             Phase::Armed(..) => {
-                self.instead = Some(code);
+                self.exit_code_override = Some(code);
                 self.stop_tool();
                 None
             }
             Phase::Running(_) => {
-                problem("stopping the tool after a signal");
+                log_line("stopping the tool after a signal");
                 self.stop_tool();
                 None
             }
         }
     }
 
-    /// The master cannot be followed any more.
+    /// The connection to the master cannot be used any more.
     fn on_loss(&mut self, why: &str) -> Option<SessionEnd> {
-        let address = self.master.take().map(|master| master.address);
-        let address = address.map(|it| format!(" {it}")).unwrap_or_default();
+        self.connection = None;
+        let address = self.master;
         match self.phase {
             Phase::Waiting | Phase::Prepared(_) => Some(SessionEnd::MasterLost(format!(
-                "the master{address} was lost before the start: {why}"
+                "the master {address} was lost before the start: {why}"
             ))),
             Phase::Ended(code) => Some(SessionEnd::Ended(code)),
             Phase::Armed(..) | Phase::Running(_) => {
-                problem(&format!(
-                    "the master{address} was lost: {why}; stopping the tool, because nobody follows it"
+                log_line(&format!(
+                    "the master {address} was lost: {why}; stopping the tool, because no master monitors it"
                 ));
-                self.instead = Some(Code::LOST);
+                self.exit_code_override = Some(Code::LOST);
                 self.interrupted = true;
                 self.stop_tool();
                 None
@@ -338,7 +345,7 @@ impl<'a> Session<'a> {
         self.kill_at = None;
         if let Phase::Armed(tool, _) | Phase::Running(tool) = &self.phase {
             let grace = humantime::format_duration(self.worker.stop_grace);
-            problem(&format!(
+            log_line(&format!(
                 "the tool still runs {grace} after SIGTERM; sending SIGKILL"
             ));
             tool.kill();
@@ -351,18 +358,18 @@ impl<'a> Session<'a> {
         let Phase::Ended(code) = self.phase else {
             return self.on_loss("the master ended while the tool runs");
         };
-        if let Some(master) = &mut self.master {
-            let _ = timeout(CLOSE_TIMEOUT, master.wire.closed()).await;
+        if let Some(connection) = &mut self.connection {
+            let _ = timeout(CLOSE_TIMEOUT, connection.closed()).await;
         }
         if code != Code::SUCCESS {
-            let _ = timeout(LINGER, signals.next()).await;
+            let _ = timeout(EXIT_DELAY, signals.next()).await;
         }
         Some(SessionEnd::Ended(code))
     }
 
     async fn send(&mut self, message: FromWorker) -> Option<SessionEnd> {
-        let sent = match &mut self.master {
-            Some(master) => master.wire.send(&message).await,
+        let sent = match &mut self.connection {
+            Some(connection) => connection.send(&message).await,
             None => Ok(()),
         };
         sent.err()
@@ -371,12 +378,15 @@ impl<'a> Session<'a> {
 }
 
 /// The next message of the master; never without one.
-async fn receive(master: &mut Option<Master>, silent_at: Deadline) -> Result<FromMaster, String> {
-    let Some(master) = master else {
+async fn receive(
+    connection: &mut Option<JsonConnection>,
+    silent_at: Deadline,
+) -> Result<FromMaster, String> {
+    let Some(connection) = connection else {
         return std::future::pending().await;
     };
-    match timeout_at(silent_at, master.wire.receive()).await {
-        Ok(received) => received.map_err(|error: WireError| error.to_string()),
+    match timeout_at(silent_at, connection.receive()).await {
+        Ok(received) => received.map_err(|error: ConnectionError| error.to_string()),
         Err(_) => Err("it was silent for --lost-after".to_owned()),
     }
 }

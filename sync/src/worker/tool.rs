@@ -1,4 +1,4 @@
-//! The process of the tool. It exists before the start, see [`crate::exec_at`]; a thread follows it.
+//! The process of the tool. It exists before the start, see [`crate::exec_at`]; a thread monitors it.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -81,10 +81,10 @@ impl Tool {
             channel: channel.try_clone()?,
             group: Arc::clone(&group),
         };
-        let follow = move || follow(channel, child, &group, &events);
+        let monitor = move || monitor(channel, child, &group, &events);
         thread::Builder::new()
             .name("tool".to_owned())
-            .spawn(follow)?;
+            .spawn(monitor)?;
         Ok(tool)
     }
 
@@ -114,20 +114,20 @@ impl Drop for Tool {
     }
 }
 
-fn follow(
+fn monitor(
     channel: UnixStream,
     mut child: Child,
     group: &Group,
     events: &UnboundedSender<ToolEvent>,
 ) {
-    // The receiver is gone only when nobody waits for the tool any more.
-    let tell = |event| drop(events.send(event));
+    // The receiver is gone only when the worker has ended.
+    let send_event = |event| drop(events.send(event));
     let started = started(channel);
     if let Ok(Some(at)) = started {
-        tell(ToolEvent::Started(at));
+        send_event(ToolEvent::Started(at));
     }
     let end = group.reap(&mut child).unwrap_or(ProcessEnd::Code(u8::MAX));
-    tell(match started {
+    send_event(match started {
         Ok(Some(at)) => ToolEvent::Ended(end, at.elapsed()),
         Ok(None) => ToolEvent::Cancelled,
         Err(error) => ToolEvent::NotStarted(error),

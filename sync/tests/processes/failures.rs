@@ -61,18 +61,18 @@ fn a_tool_that_the_system_cannot_execute_stops_the_start() {
 }
 
 #[test]
-fn a_worker_that_never_comes_is_named_with_its_address_and_the_last_error() {
+fn a_worker_that_does_not_connect_is_named_with_its_address_and_the_last_error() {
     let one = worker("echo ran");
     let missing = free_address();
     let ended = master(&[&one.address, &missing], &["--connect-timeout", "2s"]).end();
     let line = format!(
-        "1 worker did not come within --connect-timeout: worker 2 ({missing}): connection refused"
+        "1 worker did not connect within --connect-timeout: worker 2 ({missing}): connection refused"
     );
     ended.expect(
         120,
         &[
             &line,
-            &format!("worker 2 ({missing}): never came: connection refused"),
+            &format!("worker 2 ({missing}): did not connect: connection refused"),
         ],
     );
     expect_cancelled(one);
@@ -224,4 +224,17 @@ fn a_worker_without_a_master_ends_after_its_timeout() {
         120,
         &["no master started the tool within 1s (--start-timeout)"],
     );
+}
+
+#[test]
+fn a_worker_that_does_not_answer_a_clock_probe_is_lost_after_two_seconds() {
+    let one = worker("echo ran");
+    let frozen = proxy(&one.address, |line| {
+        match line.contains(r#""type":"ping""#) {
+            true => Fate::Freeze,
+            false => Fate::Forward,
+        }
+    });
+    let ended = master(&[&frozen], &["--stop-grace", "1s"]).end();
+    ended.expect(121, &["lost: it did not answer a clock probe within 2 s"]);
 }

@@ -1,7 +1,7 @@
 //! Peers that are no masters.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use tokio::net::TcpSocket;
@@ -22,7 +22,7 @@ fn answer(address: &str, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn bytes_of_strangers_start_nothing_and_do_not_disturb_the_master() {
+fn bytes_of_unknown_peers_start_nothing_and_do_not_disturb_the_master() {
     let one = worker("echo ran; exit 6");
     let address = one.address.as_str();
     assert_eq!(answer(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "");
@@ -83,7 +83,7 @@ fn a_second_master_is_refused_while_the_first_is_connected() {
     ended.expect(
         120,
         &[
-            "did not come within --connect-timeout",
+            "did not connect within --connect-timeout",
             "it has another master",
         ],
     );
@@ -102,4 +102,30 @@ async fn peers_outside_of_the_network_of_the_task_are_not_served() {
     let stream = socket.connect(address).await.unwrap();
     one.process.until("is outside of the network of the task");
     drop(stream);
+}
+
+#[test]
+fn another_protocol_on_the_port_of_a_worker_is_a_permanent_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    let ended = master(&[&address], &[]).end();
+    ended.expect(123, &["refused: the peer sent no valid message"]);
+}
+
+#[test]
+fn a_second_master_is_refused_while_the_tool_of_a_lost_one_is_stopped() {
+    let script = "trap '' TERM; echo up; while :; do sleep 0.1; done";
+    let mut one = worker_with(&["--stop-grace", "5s"], script, &[]);
+    let first = master(&[&one.address], &[]);
+    one.process.until("up");
+    drop(first);
+    one.process.until("was lost");
+    let ended = master(&[&one.address], &["--connect-timeout", "1s"]).end();
+    ended.expect(120, &["it has another master"]);
+    one.process.end().expect(121, &[]);
 }

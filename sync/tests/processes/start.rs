@@ -1,6 +1,10 @@
 //! Starts that succeed.
 
+use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
+
+use crate::proxy::{Fate, proxy};
 
 use crate::process::{Process, Worker, addresses, master, worker, worker_with};
 
@@ -132,7 +136,7 @@ fn help_lists_the_exit_codes() {
     ended.expect(
         0,
         &[
-            "120  a worker never came",
+            "120  a worker did not connect",
             "127  the tool or its interpreter",
         ],
     );
@@ -146,4 +150,48 @@ fn a_failed_worker_ends_after_its_master() {
     ended.expect(1, &[]);
     one.process.end().expect(1, &[]);
     assert!(after_master.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn workers_stay_connected_while_they_wait_for_the_comparison_of_their_clocks() {
+    // One more than are compared at the same time; each comparison takes longer than --lost-after.
+    let start = |_| worker_with(&["--lost-after", "3s"], "echo ran", &[]);
+    let workers: Vec<Worker> = (0..9).map(start).collect();
+    let slow = |worker: &Worker| {
+        proxy(&worker.address, |line| match line.contains("pong") {
+            true => Fate::Delay(Duration::from_millis(300)),
+            false => Fate::Forward,
+        })
+    };
+    let proxies: Vec<String> = workers.iter().map(slow).collect();
+    let all: Vec<&str> = proxies.iter().map(String::as_str).collect();
+    let ended = master(&all, &["--max-skew", "5s"]).end();
+    ended.expect(0, &["9 tools started"]);
+}
+
+#[test]
+fn gaps_in_the_numbers_of_workers_are_shown_and_the_labels_keep_them() {
+    let workers = ["1", "4"].map(|number| worker_with(&[], "exit 0", &[("ATQ_REPLICA", number)]));
+    let ended = master(&addresses(&workers), &[]).end();
+    let label = format!("worker 4 ({})", workers[1].address);
+    ended.expect(0, &["not numbered from 1 to 2", "have gaps", &label]);
+}
+
+#[test]
+fn the_master_raises_its_limit_of_file_descriptors() {
+    // The system accepts the connections; no hello is answered.
+    let listeners: Vec<TcpListener> = (0..40)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let address = |one: &TcpListener| one.local_addr().unwrap().to_string();
+    let list: Vec<String> = listeners.iter().map(address).collect();
+    let output = Command::new("/bin/sh")
+        .args(["-c", "ulimit -Sn 20 && exec \"$0\" \"$@\""])
+        .args([env!("CARGO_BIN_EXE_atq-sync"), "master"])
+        .args(["--connect-timeout", "1s", "--workers", &list.join(",")])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(120), "{text}");
+    assert!(!text.contains("open files"), "{text}");
 }

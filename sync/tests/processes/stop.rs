@@ -1,6 +1,10 @@
 //! Stops: by signals, by the master, by the loss of it.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
+
+use crate::proxy::{Fate, proxy};
 
 use crate::process::{Worker, addresses, master, worker, worker_with};
 
@@ -139,4 +143,22 @@ fn a_killed_worker_does_not_start_its_tool_any_more() {
         .end()
         .expect(121, &["lost: the connection was closed"]);
     assert!(!mark.exists());
+}
+
+#[test]
+fn a_master_with_frozen_workers_ends_within_the_ten_seconds_of_docker() {
+    let one = worker(OBEDIENT);
+    let frozen = proxy(&one.address, |line| {
+        match line.contains(r#""type":"stop""#) {
+            true => Fate::Freeze,
+            false => Fate::Forward,
+        }
+    });
+    let mut process = master(&[&frozen], &[]);
+    process.until("1 tool started");
+    process.signal(Signal::TERM);
+    let signalled = Instant::now();
+    process.end().expect(143, &[]);
+    let time = signalled.elapsed();
+    assert!(time < Duration::from_millis(9_700), "{time:?}");
 }

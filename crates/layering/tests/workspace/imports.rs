@@ -52,7 +52,7 @@ const BARRED: &[Barred] = &[
         paths: IMPURE,
     },
     Barred {
-        module: "atq_sync::master::seat",
+        module: "atq_sync::master::worker_state",
         paths: IMPURE,
     },
     Barred {

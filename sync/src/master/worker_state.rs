@@ -9,9 +9,9 @@ use crate::clock::{MasterTime, Offset};
 use crate::exit::{Code, ProcessEnd};
 use crate::share::MAX_WORKERS;
 
-/// News of a worker.
+/// An event of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
+pub enum WorkerEvent {
     /// It cannot be reached yet.
     Unreachable(String),
     /// It is connected; with its number, if it knows it.
@@ -25,12 +25,12 @@ pub enum Report {
     /// Its tool was started at this time.
     Started(MasterTime),
     /// It takes no further part.
-    Over(Over),
+    Outcome(Outcome),
 }
 
 /// Why a worker takes no further part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Over {
+pub enum Outcome {
     /// It does not do what it was asked to.
     Refused(String),
     /// It received the start late by this time.
@@ -56,7 +56,7 @@ pub enum Over {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Not connected.
-    Absent,
+    NotConnected,
     /// Connected.
     Connected,
     /// Its clock is compared.
@@ -71,15 +71,15 @@ pub enum Stage {
 
 /// A worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seat {
-    /// Its number, from 1: that of the container, or its place among the addresses.
+pub struct WorkerState {
+    /// Its number: that of the container, or its place among the addresses, from 1.
     pub number: u32,
     /// Its address.
     pub address: SocketAddr,
     /// How far it is.
     pub stage: Stage,
     /// Why it takes no further part.
-    pub over: Option<Over>,
+    pub outcome: Option<Outcome>,
     /// The last reason why it cannot be reached.
     pub unreachable: Option<String>,
     /// Its number according to itself.
@@ -92,14 +92,14 @@ pub struct Seat {
     pub margin: Option<Duration>,
 }
 
-impl Seat {
+impl WorkerState {
     /// A worker that is not connected.
     pub fn new(number: u32, address: SocketAddr) -> Self {
         Self {
             number,
             address,
-            stage: Stage::Absent,
-            over: None,
+            stage: Stage::NotConnected,
+            outcome: None,
             unreachable: None,
             replica: None,
             offset: None,
@@ -108,31 +108,31 @@ impl Seat {
         }
     }
 
-    /// Applies news. After `Over` nothing changes.
-    pub fn apply(&mut self, report: Report) {
-        if self.over.is_some() {
+    /// Applies an event. After `Outcome` nothing changes.
+    pub fn apply(&mut self, event: WorkerEvent) {
+        if self.outcome.is_some() {
             return;
         }
-        match report {
-            Report::Unreachable(why) => self.unreachable = Some(why),
-            Report::Connected(replica) => {
+        match event {
+            WorkerEvent::Unreachable(why) => self.unreachable = Some(why),
+            WorkerEvent::Connected(replica) => {
                 self.replica = replica;
                 self.advance(Stage::Connected);
             }
-            Report::Measured(offset) => {
+            WorkerEvent::Measured(offset) => {
                 self.offset = Some(offset);
                 self.advance(Stage::Measured);
             }
-            Report::Prepared => self.advance(Stage::Prepared),
-            Report::Armed(margin) => {
+            WorkerEvent::Prepared => self.advance(Stage::Prepared),
+            WorkerEvent::Armed(margin) => {
                 self.margin = Some(margin);
                 self.advance(Stage::Armed);
             }
-            Report::Started(at) => {
+            WorkerEvent::Started(at) => {
                 self.started = Some(at);
                 self.advance(Stage::Started);
             }
-            Report::Over(over) => self.over = Some(over),
+            WorkerEvent::Outcome(outcome) => self.outcome = Some(outcome),
         }
     }
 
@@ -140,7 +140,7 @@ impl Seat {
         self.stage = self.stage.clone().max(stage);
     }
 
-    /// The name for people.
+    /// The human-readable name.
     pub fn label(&self, default_port: u16) -> String {
         let Self {
             number, address, ..
@@ -156,7 +156,7 @@ impl Seat {
 ///
 /// # Errors
 /// Too many, or an address twice.
-pub fn seats(workers: &[Peer], port: u16) -> Result<Vec<Seat>, String> {
+pub fn workers(workers: &[Peer], port: u16) -> Result<Vec<WorkerState>, String> {
     if workers.len() > MAX_WORKERS as usize {
         return Err(format!(
             "{} workers; at most {MAX_WORKERS} are possible",
@@ -164,27 +164,51 @@ pub fn seats(workers: &[Peer], port: u16) -> Result<Vec<Seat>, String> {
         ));
     }
     let mut seen = BTreeSet::new();
-    let seat = |(number, peer): (u32, &Peer)| {
+    let worker = |(number, peer): (u32, &Peer)| {
         let address = peer.socket(port);
         match seen.insert(address) {
-            true => Ok(Seat::new(number, address)),
+            true => Ok(WorkerState::new(number, address)),
             false => Err(format!(
                 "the worker {address} is listed twice (--workers, WORKER_CSV_VIPS)"
             )),
         }
     };
-    (1..).zip(workers).map(seat).collect()
+    (1..).zip(workers).map(worker).collect()
 }
 
 /// Puts the workers in the order of their own numbers if these are distinct, else leaves them in the order of the addresses.
 /// Returns the new order: the earlier places.
 pub fn order(replicas: &[Option<u32>]) -> Vec<usize> {
     let mut places: Vec<usize> = (0..replicas.len()).collect();
-    let distinct: BTreeSet<u32> = replicas.iter().flatten().copied().collect();
-    if distinct.len() == replicas.len() {
+    if are_distinct(replicas) {
         places.sort_by_key(|place| replicas[*place]);
     }
     places
+}
+
+/// Whether all workers have a number, and no two the same one.
+pub fn are_distinct(replicas: &[Option<u32>]) -> bool {
+    let distinct: BTreeSet<u32> = replicas.iter().flatten().copied().collect();
+    distinct.len() == replicas.len()
+}
+
+/// What is wrong with the numbers of the workers, if the index of a share is not the number minus 1. Without any numbers nothing is.
+pub fn numbering_warning(replicas: &[Option<u32>]) -> Option<String> {
+    let known: Vec<u32> = replicas.iter().flatten().copied().collect();
+    let distinct: BTreeSet<u32> = known.iter().copied().collect();
+    let count = replicas.len();
+    let why = if known.is_empty() || distinct.iter().copied().eq((1..).take(count)) {
+        return None;
+    } else if known.len() < count {
+        "some workers have no number; the order is that of the addresses"
+    } else if distinct.len() < count {
+        "some workers have the same number; the order is that of the addresses"
+    } else {
+        "the numbers have gaps"
+    };
+    Some(format!(
+        "the workers are not numbered from 1 to {count} (--replica, ATQ_REPLICA): {why}. {{share:index}} may not match files of `split`"
+    ))
 }
 
 #[cfg(test)]
@@ -199,6 +223,16 @@ mod tests {
         assert_eq!(order(&[Some(3), Some(1), Some(2)]), [1, 2, 0]);
         assert_eq!(order(&[Some(3), Some(3), Some(2)]), [0, 1, 2]);
         assert_eq!(order(&[Some(3), None, Some(2)]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn numbers_other_than_1_to_n_cause_a_warning() {
+        let warning = |replicas: &[Option<u32>]| numbering_warning(replicas).unwrap_or_default();
+        assert_eq!(warning(&[Some(2), Some(1)]), "");
+        assert_eq!(warning(&[None, None]), "");
+        assert!(warning(&[Some(1), Some(2), Some(4)]).contains("gaps"));
+        assert!(warning(&[Some(1), Some(1)]).contains("the same number"));
+        assert!(warning(&[Some(1), None]).contains("no number"));
     }
 
     proptest! {
@@ -222,23 +256,23 @@ mod tests {
         let crate::args::Role::Master(args) = crate::args::Args::parse_from(text).role else {
             panic!()
         };
-        let error = seats(&args.workers, 7700).unwrap_err();
+        let error = workers(&args.workers, 7700).unwrap_err();
         assert_eq!(
             error,
             "the worker 10.0.0.1:7700 is listed twice (--workers, WORKER_CSV_VIPS)"
         );
-        assert_eq!(seats(&args.workers, 7701).unwrap().len(), 3);
+        assert_eq!(workers(&args.workers, 7701).unwrap().len(), 3);
     }
 
     #[test]
     fn nothing_changes_after_the_end_of_a_worker() {
-        let mut seat = Seat::new(1, "10.0.0.1:1".parse().unwrap());
-        seat.apply(Report::Over(Over::Cancelled));
-        seat.apply(Report::Over(Over::Lost("late".to_owned())));
-        seat.apply(Report::Prepared);
+        let mut worker = WorkerState::new(1, "10.0.0.1:1".parse().unwrap());
+        worker.apply(WorkerEvent::Outcome(Outcome::Cancelled));
+        worker.apply(WorkerEvent::Outcome(Outcome::Lost("late".to_owned())));
+        worker.apply(WorkerEvent::Prepared);
         assert_eq!(
-            (seat.stage, seat.over),
-            (Stage::Absent, Some(Over::Cancelled))
+            (worker.stage, worker.outcome),
+            (Stage::NotConnected, Some(Outcome::Cancelled))
         );
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
-use crate::output::reason;
+use crate::output::{printable, reason};
 use crate::protocol::MAX_LINE;
 
 /// Longest time to send a message.
@@ -19,22 +19,22 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a connection cannot be used any more.
 #[derive(Debug, Error)]
-pub enum WireError {
+pub enum ConnectionError {
     /// The peer closed it.
     #[error("the connection was closed")]
     Closed,
     /// The network failed.
     #[error("the connection failed: {}", reason(.0))]
     Failed(io::Error),
-    /// The peer does not take a message.
-    #[error("the peer did not take a message for {} s", SEND_TIMEOUT.as_secs())]
-    Stuck,
+    /// The peer did not accept a message in time.
+    #[error("the peer did not accept a message for {} s", SEND_TIMEOUT.as_secs())]
+    SendTimeout,
     /// The peer sent something else than a message.
     #[error("the peer sent no valid message: {0}")]
     Invalid(String),
 }
 
-impl WireError {
+impl ConnectionError {
     fn of(error: LinesCodecError) -> Self {
         match error {
             LinesCodecError::MaxLineLengthExceeded => {
@@ -53,11 +53,11 @@ impl WireError {
 
 /// A connection to a peer.
 #[derive(Debug)]
-pub struct Wire {
+pub struct JsonConnection {
     lines: Framed<TcpStream, LinesCodec>,
 }
 
-impl Wire {
+impl JsonConnection {
     /// Uses a connection. Messages are sent at once, without waiting for more.
     pub fn new(stream: TcpStream) -> Self {
         // Without it the clocks are compared less precisely, and nothing else is wrong.
@@ -71,21 +71,24 @@ impl Wire {
     ///
     /// # Errors
     /// The connection has ended, or the peer sent no valid message.
-    pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, WireError> {
-        let line = self.lines.next().await.ok_or(WireError::Closed)?;
-        let line = line.map_err(WireError::of)?;
-        serde_json::from_str(&line).map_err(|error| WireError::Invalid(error.to_string()))
+    pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, ConnectionError> {
+        let line = self.lines.next().await.ok_or(ConnectionError::Closed)?;
+        let line = line.map_err(ConnectionError::of)?;
+        // The error may contain text of the peer.
+        serde_json::from_str(&line)
+            .map_err(|error| ConnectionError::Invalid(printable(&error.to_string())))
     }
 
     /// Sends a message.
     ///
     /// # Errors
-    /// The connection has ended, or the peer takes no message for 5 s.
-    pub async fn send<M: Serialize>(&mut self, message: &M) -> Result<(), WireError> {
+    /// The connection has ended, or the peer accepts no message for 5 s.
+    pub async fn send<M: Serialize>(&mut self, message: &M) -> Result<(), ConnectionError> {
         let line = serde_json::to_string(message)
-            .map_err(|error| WireError::Invalid(error.to_string()))?;
+            .map_err(|error| ConnectionError::Invalid(error.to_string()))?;
         let sent = timeout(SEND_TIMEOUT, self.lines.send(line)).await;
-        sent.map_err(|_| WireError::Stuck)?.map_err(WireError::of)
+        sent.map_err(|_| ConnectionError::SendTimeout)?
+            .map_err(ConnectionError::of)
     }
 
     /// Waits until the peer has closed the connection; what it still sends is ignored.
@@ -103,7 +106,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
-    async fn received(bytes: &[u8]) -> Result<FromMaster, WireError> {
+    async fn received(bytes: &[u8]) -> Result<FromMaster, ConnectionError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap())
             .await
@@ -112,12 +115,12 @@ mod tests {
         // The receiver may close the connection before all is sent.
         let _ = peer.write_all(bytes).await;
         drop(peer);
-        Wire::new(stream).receive().await
+        JsonConnection::new(stream).receive().await
     }
 
     #[tokio::test]
     async fn bytes_that_are_no_message_end_the_connection_with_a_reason() {
-        let text = |result: Result<FromMaster, WireError>| result.unwrap_err().to_string();
+        let text = |result: Result<FromMaster, ConnectionError>| result.unwrap_err().to_string();
         assert_eq!(text(received(b"").await), "the connection was closed");
         assert!(text(received(&[b'x'; 100_000]).await).contains("longer than 8192 bytes"));
         assert!(text(received(b"\xff\xfe\n").await).contains("not UTF-8"));
@@ -126,5 +129,13 @@ mod tests {
             received(b"{\"type\":\"release\"}\n").await.unwrap(),
             FromMaster::Release
         );
+    }
+
+    #[tokio::test]
+    async fn a_peer_cannot_forge_lines_of_the_log() {
+        let line = format!("{{\"type\":\"a\\n\\u001b{}\"}}\n", "x".repeat(4000));
+        let text = received(line.as_bytes()).await.unwrap_err().to_string();
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.len() < 500, "{}", text.len());
     }
 }

@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::connection::{ConnectionError, JsonConnection};
 use crate::exit::{Code, Failure};
-use crate::output::{problem, reason};
+use crate::output::{log_line, printable, reason};
 use crate::protocol::{FromMaster, FromWorker, VERSION};
-use crate::wire::{Wire, WireError};
 
 /// Most connections that have not sent a hello yet; more are closed at once.
 const MAX_PENDING: usize = 32;
@@ -24,30 +24,31 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, for example without free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connected master. Others are refused until it is dropped.
+/// A connected master.
 #[derive(Debug)]
 pub struct Master {
     /// The connection.
-    pub wire: Wire,
+    pub connection: JsonConnection,
     /// Its address.
     pub address: SocketAddr,
-    _only: OwnedSemaphorePermit,
+    /// Other masters are refused until it is dropped.
+    pub session_permit: OwnedSemaphorePermit,
 }
 
 /// The open port.
 #[derive(Debug)]
-pub struct Door {
+pub struct WorkerListener {
     masters: Receiver<Master>,
     accepting: JoinHandle<()>,
 }
 
-impl Drop for Door {
+impl Drop for WorkerListener {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-impl Door {
+impl WorkerListener {
     /// Listens on the address in the subnet, or on all.
     pub async fn open(
         port: u16,
@@ -68,17 +69,17 @@ impl Door {
             Some(subnet) => format!("from {subnet}"),
             None => "from any network, as --subnet and ATQ_SUBNET are not set".to_owned(),
         };
-        problem(&format!("listening on {actual} for a master {from}"));
+        log_line(&format!("listening on {actual} for a master {from}"));
         let (sender, masters) = channel(1);
-        let guard = Guard {
+        let acceptor = Acceptor {
             subnet,
             replica,
-            only: Arc::new(Semaphore::new(1)),
+            sessions: Arc::new(Semaphore::new(1)),
             sender,
         };
         Ok(Self {
             masters,
-            accepting: tokio::spawn(accept(listener, guard)),
+            accepting: tokio::spawn(accept(listener, acceptor)),
         })
     }
 
@@ -94,52 +95,57 @@ impl Door {
 
 /// Checks each connection.
 #[derive(Debug, Clone)]
-struct Guard {
+struct Acceptor {
     subnet: Option<IpNet>,
     replica: Option<u32>,
-    only: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
     sender: Sender<Master>,
 }
 
-impl Guard {
-    fn admits(&self, address: IpAddr) -> bool {
+impl Acceptor {
+    fn is_allowed(&self, address: IpAddr) -> bool {
         self.subnet.is_none_or(|subnet| subnet.contains(&address))
     }
 
-    async fn greet(self, stream: TcpStream, address: SocketAddr) {
-        let Ok(greeted) = timeout(HELLO_TIMEOUT, self.greeted(Wire::new(stream), address)).await
+    async fn handle(self, stream: TcpStream, address: SocketAddr) {
+        let Ok(result) = timeout(
+            HELLO_TIMEOUT,
+            self.handshake(JsonConnection::new(stream), address),
+        )
+        .await
         else {
-            return problem(&format!(
+            return log_line(&format!(
                 "{address} sent no hello within {} s; ignored",
                 HELLO_TIMEOUT.as_secs()
             ));
         };
-        match greeted {
+        match result {
             Ok(Some(master)) => drop(self.sender.send(master).await),
             // A probe connects and closes.
-            Ok(None) | Err(WireError::Closed) => (),
-            Err(error) => problem(&format!("{address} is no master: {error}")),
+            Ok(None) | Err(ConnectionError::Closed) => (),
+            Err(error) => log_line(&format!("{address} is no master: {error}")),
         }
     }
 
-    async fn greeted(
+    async fn handshake(
         &self,
-        mut wire: Wire,
+        mut connection: JsonConnection,
         address: SocketAddr,
-    ) -> Result<Option<Master>, WireError> {
-        let refusal = match wire.receive().await? {
+    ) -> Result<Option<Master>, ConnectionError> {
+        let refusal = match connection.receive().await? {
             FromMaster::Hello { version: VERSION } => {
-                match Arc::clone(&self.only).try_acquire_owned() {
-                    Ok(only) => {
-                        wire.send(&FromWorker::Hello {
-                            version: VERSION,
-                            replica: self.replica,
-                        })
-                        .await?;
+                match Arc::clone(&self.sessions).try_acquire_owned() {
+                    Ok(session_permit) => {
+                        connection
+                            .send(&FromWorker::Hello {
+                                version: VERSION,
+                                replica: self.replica,
+                            })
+                            .await?;
                         return Ok(Some(Master {
-                            wire,
+                            connection,
                             address,
-                            _only: only,
+                            session_permit,
                         }));
                     }
                     Err(_) => refused("it has another master", true),
@@ -147,13 +153,17 @@ impl Guard {
             }
             FromMaster::Hello { version } => {
                 let text = format!(
-                    "it speaks version {VERSION} of the protocol, the master version {version}; use the same atq-sync"
+                    "it uses protocol version {VERSION}, the master version {version}; use the same atq-sync"
                 );
                 refused(&text, false)
             }
-            other => return Err(WireError::Invalid(format!("no hello, but {other:?}"))),
+            other => {
+                return Err(ConnectionError::Invalid(printable(&format!(
+                    "no hello, but {other:?}"
+                ))));
+            }
         };
-        wire.send(&refusal).await?;
+        connection.send(&refusal).await?;
         Ok(None)
     }
 }
@@ -165,13 +175,13 @@ fn refused(reason: &str, temporary: bool) -> FromWorker {
     }
 }
 
-async fn accept(listener: TcpListener, guard: Guard) {
+async fn accept(listener: TcpListener, acceptor: Acceptor) {
     let pending = Arc::new(Semaphore::new(MAX_PENDING));
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                problem(&format!("cannot accept a connection: {}", reason(&error)));
+                log_line(&format!("cannot accept a connection: {}", reason(&error)));
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -179,15 +189,15 @@ async fn accept(listener: TcpListener, guard: Guard) {
         let Ok(permit) = Arc::clone(&pending).try_acquire_owned() else {
             continue;
         };
-        if !guard.admits(address.ip()) {
-            problem(&format!(
+        if !acceptor.is_allowed(address.ip()) {
+            log_line(&format!(
                 "{address} is outside of the network of the task; ignored"
             ));
             continue;
         }
-        let guard = guard.clone();
+        let acceptor = acceptor.clone();
         tokio::spawn(async move {
-            guard.greet(stream, address).await;
+            acceptor.handle(stream, address).await;
             drop(permit);
         });
     }
@@ -240,16 +250,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn peers_outside_of_the_subnet_are_not_admitted() {
+    async fn peers_outside_of_the_subnet_are_not_allowed() {
         let (sender, _masters) = channel(1);
         let subnet = Some("10.1.0.0/16".parse().unwrap());
-        let guard = Guard {
+        let acceptor = Acceptor {
             subnet,
             replica: None,
-            only: Arc::new(Semaphore::new(1)),
+            sessions: Arc::new(Semaphore::new(1)),
             sender,
         };
-        assert!(guard.admits("10.1.2.3".parse().unwrap()));
-        assert!(!guard.admits("10.2.2.3".parse().unwrap()));
+        assert!(acceptor.is_allowed("10.1.2.3".parse().unwrap()));
+        assert!(!acceptor.is_allowed("10.2.2.3".parse().unwrap()));
     }
 }
