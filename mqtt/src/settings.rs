@@ -22,11 +22,13 @@ pub enum Fleet {
     Listed(Vec<Credentials>),
 }
 
-/// Who a device is.
+/// Identity of a device.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// Its number over all workers.
     pub number: u64,
+    /// Its number among the devices of this worker, from 0.
+    pub position: u64,
     /// Its client id and login.
     pub credentials: Credentials,
     /// Its topic.
@@ -112,6 +114,7 @@ impl Settings {
         };
         Identity {
             number,
+            position: u64::from(n),
             topic: self.topic.expand(&name, worker),
             credentials,
         }

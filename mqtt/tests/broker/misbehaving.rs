@@ -2,6 +2,7 @@
 
 use crate::fake::{ACCEPT, answer_once, broker};
 use crate::harness::{Generator, free_port};
+use std::io::Write;
 
 #[test]
 fn a_broker_that_acknowledges_nothing_loses_every_message() {
@@ -17,6 +18,7 @@ fn a_broker_that_acknowledges_nothing_loses_every_message() {
         ],
     );
     assert_eq!(generator.count("publish", false), 10);
+    assert_times_reach(&generator, 1000.0);
 }
 
 #[test]
@@ -34,6 +36,17 @@ fn a_broker_that_answers_nothing_is_named_with_the_deadline() {
         ],
     );
     assert!(generator.count("connect", false) >= 2);
+    // A message that is not sent has the time of `--ack-timeout`, and does not lower a percentile.
+    assert_times_reach(&generator, 10_000.0);
+}
+
+/// Asserts that every failed message took at least this time, in milliseconds.
+fn assert_times_reach(generator: &Generator, least: f64) {
+    for row in generator.rows() {
+        let is_failed_message = &row[2] == "publish" && &row[3] == "false";
+        let elapsed: f64 = row[1].parse().unwrap();
+        assert!(!is_failed_message || elapsed >= least, "{row:?}");
+    }
 }
 
 #[test]
@@ -69,6 +82,45 @@ fn a_broker_that_does_not_answer_pings_loses_its_devices() {
     let generator = Generator::new(port, options);
     generator.run().expect(0, &["outage"]);
     assert!(generator.count("reconnect", true) >= 1);
+}
+
+#[test]
+fn publishing_does_not_hide_that_a_broker_does_not_answer_pings() {
+    for qos in [0, 1] {
+        let port = broker(|stream| answer_once(stream, ACCEPT));
+        let options = format!(
+            "--devices 1 --period 100ms --duration 4s --keep-alive 1 --ack-timeout 1s --qos {qos}"
+        );
+        let generator = Generator::new(port, &options);
+        let ended = generator.run();
+        ended.expect(0, &["no answer to PINGREQ"]);
+        assert!(generator.count("reconnect", true) >= 1, "{}", ended.text);
+    }
+}
+
+#[test]
+fn a_broker_that_always_sends_does_not_stop_the_publishing() {
+    let port = broker(|mut stream| {
+        let _ = stream.write_all(ACCEPT);
+        let pings = [0xd0, 0].repeat(4096);
+        while stream.write_all(&pings).is_ok() {}
+    });
+    let options = "--devices 1 --period 100ms --duration 1s --ack-timeout 1s";
+    Generator::new(port, options)
+        .run()
+        .expect(0, &["10 published, 0 acknowledged, 10 lost"]);
+}
+
+#[test]
+fn an_attempt_that_the_end_interrupts_is_no_failure() {
+    let port = broker(|stream| answer_once(stream, &[]));
+    let options = "--devices 1 --duration 1h --connect-timeout 1h";
+    let generator = Generator::new(port, options);
+    let running = generator.start();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    running.signal("-TERM");
+    running.wait().expect(0, &["0 failed attempts"]);
+    assert_eq!(generator.rows().len(), 0);
 }
 
 #[test]
