@@ -45,6 +45,9 @@ pub enum Fatal {
         /// The error of the system.
         error: String,
     },
+    /// A task panicked, because of an error in this program.
+    #[error("internal error: the task of a device failed: {0}")]
+    Panicked(String),
     /// The results cannot be written.
     #[error("cannot write the results: {0}")]
     Results(String),

@@ -3,6 +3,8 @@
 use crate::fake::{ACCEPT, answer_once, broker};
 use crate::harness::{Generator, free_port};
 use std::io::Write;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_broker_that_acknowledges_nothing_loses_every_message() {
@@ -117,10 +119,45 @@ fn an_attempt_that_the_end_interrupts_is_no_failure() {
     let options = "--devices 1 --duration 1h --connect-timeout 1h";
     let generator = Generator::new(port, options);
     let running = generator.start();
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    sleep(Duration::from_secs(2));
     running.signal("-TERM");
     running.wait().expect(0, &["0 failed attempts"]);
     assert_eq!(generator.rows().len(), 0);
+}
+
+/// A broker that acknowledges no message, and a device that waits for an hour.
+fn without_acknowledgements(duration: &str) -> Generator {
+    let port = broker(|stream| answer_once(stream, ACCEPT));
+    let options = format!("--devices 1 --period 500ms --ack-timeout 1h --duration {duration}");
+    Generator::new(port, &options).option("--settle", "1s")
+}
+
+#[test]
+fn a_signal_ends_a_run_within_seconds_whatever_the_broker_does_not_acknowledge() {
+    let running = without_acknowledgements("1h").start();
+    sleep(Duration::from_secs(3));
+    running.signal("-TERM");
+    let signalled = Instant::now();
+    running
+        .wait()
+        .expect(0, &["stopping", "1 devices did not end in time", "0 lost"]);
+    let elapsed = signalled.elapsed();
+    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
+}
+
+#[test]
+fn signals_after_the_planned_end_are_obeyed_and_the_second_ends_the_run_at_once() {
+    let running = without_acknowledgements("1s").start();
+    sleep(Duration::from_secs(4));
+    running.signal("-TERM");
+    sleep(Duration::from_millis(500));
+    let second = Instant::now();
+    running.signal("-INT");
+    running
+        .wait()
+        .expect(0, &["stopping", "2 in flight at the end"]);
+    let elapsed = second.elapsed();
+    assert!(elapsed < Duration::from_secs(3), "{elapsed:?}");
 }
 
 #[test]
