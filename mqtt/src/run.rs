@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::device::Device;
 use crate::limits::{self, Capacity, Paths, PortRange, Shortage};
 use crate::link::Dialer;
-use crate::part::{Part, PartError};
+use crate::part::{Part, PartError, variable};
 use crate::ports::Ports;
 use crate::record::Recorder;
 use crate::settings::Settings;
@@ -86,6 +86,8 @@ pub async fn run(args: &Run, signals: &mut Signals) -> Result<(), RunError> {
     // First, so that the schedules of all workers agree however long each of them prepares.
     let clock = Clock::start();
     let part = Part::from_environment()?;
+    args.check_replica(&variable("ATQ_REPLICA"), Part::is_in_environment())
+        .map_err(RunError::Usage)?;
     let password = std::env::var("ATQ_MQTT_PASSWORD").ok();
     let settings = args.settings(part, password).map_err(RunError::Usage)?;
     let capacity = system::capacity().map_err(RunError::System)?;
@@ -123,7 +125,7 @@ fn dialer(args: &Run, part: Part, ports: PortRange) -> Result<Dialer, RunError> 
     }
     Ok(Dialer {
         tls,
-        sources: args.source_address.clone(),
+        sources: args.sources(),
         ports: Ports::new(ports, f64::from(part.index()) / f64::from(part.count())),
     })
 }
