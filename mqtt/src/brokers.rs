@@ -19,12 +19,41 @@ pub struct Broker {
     pub host: Arc<str>,
 }
 
-/// The brokers. Device `n` uses the address `n` modulo their number.
+/// Where a device connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The broker.
+    pub broker: Broker,
+    /// Which source address the device uses: this number modulo their number.
+    pub turn: u64,
+}
+
+impl Route {
+    /// The route of a worker's device `position`, from 0. The devices of a worker use all pairs of a broker and a source
+    /// address equally, and workers begin at different brokers.
+    fn new(brokers: &[Broker], position: u64, worker: u32) -> Self {
+        let count = brokers.len() as u64;
+        let at = (position + u64::from(worker)) % count;
+        Self {
+            broker: brokers[at as usize].clone(),
+            turn: position / count,
+        }
+    }
+}
+
+/// The brokers.
 #[derive(Debug)]
 pub struct Brokers {
     hosts: Vec<Arc<str>>,
     port: u16,
-    cached: Mutex<Option<(Instant, Arc<[Broker]>)>>,
+    cached: Mutex<Option<Cached>>,
+}
+
+/// The last result of a query, and its time.
+#[derive(Debug)]
+struct Cached {
+    at: Instant,
+    result: Result<Arc<[Broker]>, String>,
 }
 
 impl Brokers {
@@ -37,20 +66,30 @@ impl Brokers {
         }
     }
 
-    /// All addresses.
+    /// All addresses; the last known ones if a host cannot be resolved any more. An error is cached as well.
     ///
     /// # Errors
-    /// When a host cannot be resolved; the text names it.
+    /// When a host has never been resolved; the text names it.
     pub async fn all(&self) -> Result<Arc<[Broker]>, String> {
         let mut cached = self.cached.lock().await;
-        if let Some((at, brokers)) = &*cached
+        if let Some(Cached { at, result }) = &*cached
             && at.elapsed() < MAX_AGE
         {
-            return Ok(Arc::clone(brokers));
+            return result.clone();
         }
-        let brokers = self.resolve().await?;
-        *cached = Some((Instant::now(), Arc::clone(&brokers)));
-        Ok(brokers)
+        let known = cached.take().and_then(|cached| cached.result.ok());
+        // Before the query, so that it is not lost if the query is cancelled.
+        *cached = known.clone().map(|known| Cached {
+            at: Instant::now(),
+            result: Ok(known),
+        });
+        let result = self.resolve().await;
+        let result = result.or_else(|error| known.ok_or(error));
+        *cached = Some(Cached {
+            at: Instant::now(),
+            result: result.clone(),
+        });
+        result
     }
 
     /// The same, repeated until it succeeds or the time is over.
@@ -67,14 +106,12 @@ impl Brokers {
         }
     }
 
-    /// The broker of a device.
+    /// The route of a worker's device `position`, from 0.
     ///
     /// # Errors
-    /// When a host cannot be resolved.
-    pub async fn of(&self, number: u64) -> Result<Broker, String> {
-        let all = self.all().await?;
-        let at = usize::try_from(number).unwrap_or(0) % all.len();
-        Ok(all[at].clone())
+    /// When a host has never been resolved.
+    pub async fn route(&self, position: u64, worker: u32) -> Result<Route, String> {
+        Ok(Route::new(&self.all().await?, position, worker))
     }
 
     async fn resolve(&self) -> Result<Arc<[Broker]>, String> {
@@ -120,10 +157,53 @@ mod tests {
         let brokers = Brokers::new(&hosts, 1883);
         let mut used = Vec::new();
         for number in 0..4 {
-            used.push(brokers.of(number).await.unwrap().address.to_string());
+            let route = brokers.route(number, 0).await.unwrap();
+            used.push(route.broker.address.to_string());
         }
         let (one, two) = ("127.0.0.1:1883", "127.0.0.2:1883");
         assert_eq!(used, [one, two, one, two]);
+    }
+
+    #[test]
+    fn the_devices_of_each_worker_use_all_pairs_of_brokers_and_sources_equally() {
+        let broker = |n: u16| Broker {
+            address: SocketAddr::from(([127, 0, 0, 1], n)),
+            host: "b".into(),
+        };
+        for (count, sources) in [(1, 3), (2, 2), (2, 3), (3, 2), (4, 4)] {
+            let brokers: Vec<Broker> = (0..count).map(broker).collect();
+            for worker in 0..4 {
+                let pairs = u64::from(count) * sources;
+                let used = (0..pairs).map(|position| {
+                    let route = Route::new(&brokers, position, worker);
+                    (route.broker.address.port(), route.turn % sources)
+                });
+                let distinct: std::collections::BTreeSet<_> = used.collect();
+                assert_eq!(distinct.len() as u64, pairs, "{count} brokers");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_known_addresses_are_used_when_a_host_cannot_be_resolved_any_more() {
+        let known: Arc<[Broker]> = Arc::new([Broker {
+            address: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            host: "b".into(),
+        }]);
+        let brokers = Brokers::new(&["no such host".to_owned()], 1883);
+        let at = Instant::now().checked_sub(MAX_AGE).unwrap();
+        let result = Ok(Arc::clone(&known));
+        *brokers.cached.lock().await = Some(Cached { at, result });
+        assert_eq!(brokers.all().await, Ok(known));
+    }
+
+    #[tokio::test]
+    async fn devices_share_the_error_of_a_query() {
+        let brokers = Brokers::new(&["no such host".to_owned()], 1883);
+        let error = brokers.all().await.unwrap_err();
+        let first = brokers.cached.lock().await.as_ref().unwrap().at;
+        assert_eq!(brokers.all().await, Err(error));
+        assert_eq!(brokers.cached.lock().await.as_ref().unwrap().at, first);
     }
 
     #[tokio::test]

@@ -22,12 +22,30 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// The login of several devices.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user; an empty one means no login.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({}, ...)", self.username)
+    }
+}
+
 /// A file of credentials cannot be used. The text never has a password.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// The file cannot be read.
     #[error("cannot read it: {0}")]
     Read(#[from] std::io::Error),
+    /// The file is too large.
+    #[error("it has more than {0} bytes")]
+    TooLarge(u64),
     /// A row is not CSV in UTF-8.
     #[error("line {line}: {reason}")]
     Row {
@@ -43,18 +61,25 @@ pub enum CredentialsError {
 
 const HEADER: [&str; 3] = ["client_id", "username", "password"];
 /// Maximum number of bytes of a field, as in MQTT.
-const MAX_FIELD: usize = 65_535;
+pub const MAX_FIELD: usize = 65_535;
 /// Maximum size of a file, in bytes.
 const MAX_FILE: u64 = 1 << 30;
 
 /// Reads a file of credentials, with or without the header `client_id,username,password`.
 ///
 /// # Errors
-/// When the file cannot be read, has no rows, or a row is faulty or repeats a client id.
+/// When the file cannot be read, is larger than 1 GiB, has no rows, or a row is faulty or repeats a client id.
 pub fn read(path: &Path) -> Result<Vec<Credentials>, CredentialsError> {
+    parse(&read_at_most(File::open(path)?, MAX_FILE)?)
+}
+
+fn read_at_most(file: impl Read, max: u64) -> Result<Vec<u8>, CredentialsError> {
     let mut text = Vec::new();
-    File::open(path)?.take(MAX_FILE).read_to_end(&mut text)?;
-    parse(&text)
+    file.take(max + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > max {
+        true => Err(CredentialsError::TooLarge(max)),
+        false => Ok(text),
+    }
 }
 
 fn parse(text: &[u8]) -> Result<Vec<Credentials>, CredentialsError> {
@@ -173,6 +198,13 @@ mod tests {
     fn a_file_without_rows_is_rejected() {
         assert!(fault(b"").contains("no rows"));
         assert!(fault(b"client_id,username,password\n").contains("no rows"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_rejected_and_not_cut() {
+        assert_eq!(read_at_most(&b"d1,,"[..], 4).unwrap(), b"d1,,");
+        let error = read_at_most(&b"d1,,\n"[..], 4).unwrap_err();
+        assert_eq!(error.to_string(), "it has more than 4 bytes");
     }
 
     #[test]

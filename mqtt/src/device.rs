@@ -2,6 +2,7 @@
 
 mod talk;
 
+use crate::brokers::Route;
 use crate::link::{Link, LinkError};
 use crate::record::{Failure, Label};
 use crate::schedule::{Schedule, backoff, connect_at};
@@ -25,7 +26,7 @@ pub struct Device {
     random: fastrand::Rng,
 }
 
-/// How long a connection must last before the backoff begins anew.
+/// The backoff is reset after a connection of this duration.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 impl Device {
@@ -48,14 +49,14 @@ impl Device {
         let mut at = self.world.clock.start_of_ramp() + offset;
         let (mut label, mut attempt) = (Label::Connect, 0);
         while self.wait_until(at).await.is_continue() {
-            let begin = Instant::now();
             match Box::pin(self.connect(label)).await {
                 Some((link, session)) => {
                     label = Label::Reconnect;
+                    let connected_at = Instant::now();
                     if self.talk(link, session).await.is_break() {
                         break;
                     }
-                    if begin.elapsed() >= STABLE_AFTER {
+                    if connected_at.elapsed() >= STABLE_AFTER {
                         attempt = 0;
                     }
                 }
@@ -113,16 +114,12 @@ impl Device {
         }
     }
 
-    /// One attempt, with its sample. `None` if it failed.
+    /// One attempt, with its sample. `None` if it failed, or, without a sample, if the test ended first.
     async fn connect(&self, label: Label) -> Option<(Link, Session<Message>)> {
-        let started = Instant::now();
-        let limit = self.world.settings.connect_timeout;
+        let mut started = Instant::now();
         let result = tokio::select! {
-            () = self.world.ended() => Err(LinkError::Ended),
-            result = timeout(limit, self.dial()) => result.unwrap_or(Err(LinkError::Timeout {
-                what: "no connection",
-                limit,
-            })),
+            () = self.world.ended() => return None,
+            result = self.attempt(&mut started) => result,
         };
         let failure = result.as_ref().err().map(LinkError::failure);
         if let Err(error) = &result {
@@ -132,12 +129,25 @@ impl Device {
         result.ok()
     }
 
+    /// Resolves the broker, then connects. The time of a connection starts after the former.
+    async fn attempt(&self, started: &mut Instant) -> Result<(Link, Session<Message>), LinkError> {
+        let limit = self.world.settings.connect_timeout;
+        let expired = |what| LinkError::Timeout { what, limit };
+        let (position, worker) = (self.identity.position, self.world.settings.part.index());
+        let route = timeout(limit, self.world.brokers.route(position, worker))
+            .await
+            .map_err(|_| expired("no address of the broker"))?
+            .map_err(LinkError::Resolve)?;
+        *started = Instant::now();
+        timeout(limit, self.dial(&route))
+            .await
+            .unwrap_or_else(|_| Err(expired("no connection")))
+    }
+
     /// TCP, TLS, CONNECT and CONNACK.
-    async fn dial(&self) -> Result<(Link, Session<Message>), LinkError> {
+    async fn dial(&self, route: &Route) -> Result<(Link, Session<Message>), LinkError> {
         let world = &self.world;
-        let number = self.identity.number;
-        let broker = world.brokers.of(number).await.map_err(LinkError::Resolve)?;
-        let mut link = world.dialer.connect(&broker, number).await?;
+        let mut link = world.dialer.connect(route).await?;
         let credentials = &self.identity.credentials;
         let login = (!credentials.username.is_empty())
             .then_some((credentials.username.as_str(), credentials.password.as_str()));

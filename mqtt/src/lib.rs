@@ -5,7 +5,8 @@
 //! - [`schedule`]: when a device connects, publishes and reconnects; [`session`]: the protocol; [`payload`]: the messages;
 //!   [`limits`]: ports and descriptors; [`plan`]: how many workers; [`tally`]: the counts. These are pure;
 //! - [`device`]: a device; [`link`], [`tls`], [`brokers`], [`ports`]: its connection; [`world`]: what devices share; [`clock`]: the
-//!   times; [`record`]: the file of results; [`system`]: the limits of this machine; [`run`]: a run.
+//!   times; [`record`]: the file of results; [`system`]: the limits of this machine; [`signals`]: SIGTERM and SIGINT;
+//!   [`run`]: a run.
 
 pub mod args;
 pub mod brokers;
@@ -24,6 +25,7 @@ pub mod run;
 pub mod schedule;
 pub mod session;
 pub mod settings;
+pub mod signals;
 pub mod system;
 pub mod tally;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! A connection to a broker: TCP, optionally TLS.
 
-use crate::brokers::Broker;
+use crate::brokers::Route;
 use crate::limits::Exhausted;
 use crate::ports::{Lease, Ports};
 use crate::record::Failure;
@@ -77,9 +77,6 @@ pub enum LinkError {
         /// The limit.
         limit: Duration,
     },
-    /// The end of the test.
-    #[error("the test ended before the connection was established")]
-    Ended,
 }
 
 impl LinkError {
@@ -107,7 +104,6 @@ impl LinkError {
             Self::Protocol(_) => "Protocol".into(),
             Self::Refused(refusal) => refusal.code.to_string().into(),
             Self::Timeout { .. } => "TimedOut".into(),
-            Self::Ended => "Ended".into(),
         }
     }
 }
@@ -117,12 +113,12 @@ fn io(what: &'static str) -> impl FnOnce(Error) -> LinkError {
 }
 
 impl Dialer {
-    /// Connects the device `number`.
+    /// Connects a device.
     ///
     /// # Errors
     /// When TCP or TLS fails. There is no deadline here.
-    pub async fn connect(&self, broker: &Broker, number: u64) -> Result<Link, LinkError> {
-        let (stream, port) = self.tcp(broker.address, number).await?;
+    pub async fn connect(&self, route: &Route) -> Result<Link, LinkError> {
+        let (stream, port) = self.tcp(route.broker.address, route.turn).await?;
         stream.set_nodelay(true).map_err(io("cannot connect"))?;
         let Some((connector, name)) = &self.tls else {
             return Ok(Link {
@@ -130,7 +126,7 @@ impl Dialer {
                 _port: port,
             });
         };
-        let name = name.as_deref().unwrap_or(&broker.host).to_owned();
+        let name = name.as_deref().unwrap_or(&route.broker.host).to_owned();
         let name = name
             .try_into()
             .map_err(|error| LinkError::Tls(Error::new(ErrorKind::InvalidInput, error)))?;
@@ -142,8 +138,8 @@ impl Dialer {
     }
 
     /// Connects from a port that neither this nor another program uses.
-    async fn tcp(&self, to: SocketAddr, number: u64) -> Result<(TcpStream, Lease), LinkError> {
-        let source = self.source(number).unwrap_or(unspecified(to));
+    async fn tcp(&self, to: SocketAddr, turn: u64) -> Result<(TcpStream, Lease), LinkError> {
+        let source = self.source(turn).unwrap_or(unspecified(to));
         // Leases of ports that others use are held until the end, so that none is tried twice.
         let mut tried = Vec::new();
         while tried.len() < MAX_PORTS_TRIED {
@@ -158,9 +154,9 @@ impl Dialer {
         Err(io("cannot connect")(Errno::ADDRNOTAVAIL.into()))
     }
 
-    fn source(&self, number: u64) -> Option<IpAddr> {
+    fn source(&self, turn: u64) -> Option<IpAddr> {
         let count = self.sources.len() as u64;
-        let at = number.checked_rem(count)?;
+        let at = turn.checked_rem(count)?;
         self.sources.get(usize::try_from(at).ok()?).copied()
     }
 }

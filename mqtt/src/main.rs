@@ -2,10 +2,10 @@
 
 use atq_mqtt::args::{Cli, Command, Plan, Run};
 use atq_mqtt::run::{RunError, run, say};
+use atq_mqtt::signals::Signals;
 use atq_mqtt::{plan, system};
 use clap::Parser;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -23,14 +23,8 @@ async fn main() -> ExitCode {
 }
 
 async fn start(args: &Run) -> Result<(), RunError> {
-    let system = |error: std::io::Error| RunError::System(error.to_string());
-    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    let stop = async move {
-        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        say("stopping: waiting for outstanding acknowledgements");
-    };
-    run(args, stop).await
+    let mut signals = Signals::catch().map_err(|error| RunError::System(error.to_string()))?;
+    run(args, &mut signals).await
 }
 
 fn show_plan(args: &Plan) -> Result<(), RunError> {

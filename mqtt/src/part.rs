@@ -41,6 +41,11 @@ impl Part {
         Self::from_variables(&variable("ATQ_SHARE_INDEX"), &variable("ATQ_SHARE_COUNT"))
     }
 
+    /// Whether the environment describes a part.
+    pub fn is_in_environment() -> bool {
+        !variable("ATQ_SHARE_COUNT").is_empty()
+    }
+
     /// The same for the values of the variables; an absent one is empty.
     fn from_variables(index: &str, count: &str) -> Result<Self, PartError> {
         if index.is_empty() && count.is_empty() {
@@ -77,7 +82,8 @@ impl Part {
     }
 }
 
-fn variable(name: &str) -> String {
+/// A variable of the environment; an absent one is empty.
+pub fn variable(name: &str) -> String {
     match std::env::var(name) {
         Ok(value) => value,
         Err(VarError::NotPresent) => String::new(),

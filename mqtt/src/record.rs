@@ -163,7 +163,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/mqtt.csv");
         let recorder = Recorder::create(&path).unwrap();
-        let clock = Clock::start(Duration::ZERO);
+        let clock = Clock::start();
         let failure = Failure::new("Timeout", "no answer, \"really\"");
         for failure in [None, Some(&failure)] {
             let sample = Sample {

@@ -6,22 +6,25 @@ use crate::clock::Clock;
 use crate::device::Device;
 use crate::limits::{self, Capacity, Paths, PortRange, Shortage};
 use crate::link::Dialer;
-use crate::part::{Part, PartError};
+use crate::part::{Part, PartError, variable};
 use crate::ports::Ports;
 use crate::record::Recorder;
 use crate::settings::Settings;
+use crate::signals::Signals;
 use crate::world::{Fatal, World};
 use crate::{system, tls};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// Time for devices to disconnect, besides the deadline of acknowledgements.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for devices to end after a signal: the callers of this program kill it after 8 s or more.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a run did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,7 @@ impl RunError {
             Self::Usage(_) | Self::Part(_) => 2,
             Self::Unreachable(_) => 69,
             Self::Fatal(Fatal::Results(_)) => 74,
+            Self::Fatal(Fatal::Panicked(_)) => 101,
             Self::Late { .. } => 75,
             Self::Shortage(_) | Self::System(_) | Self::Fatal(Fatal::Exhausted { .. }) => 78,
         }
@@ -78,8 +82,12 @@ impl RunError {
 ///
 /// # Errors
 /// When the run cannot start, ends early, or the generator was too slow. Failed messages are no error of the run.
-pub async fn run(args: &Run, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+pub async fn run(args: &Run, signals: &mut Signals) -> Result<(), RunError> {
+    // First, so that the schedules of all workers agree however long each of them prepares.
+    let clock = Clock::start();
     let part = Part::from_environment()?;
+    args.check_replica(&variable("ATQ_REPLICA"), Part::is_in_environment())
+        .map_err(RunError::Usage)?;
     let password = std::env::var("ATQ_MQTT_PASSWORD").ok();
     let settings = args.settings(part, password).map_err(RunError::Usage)?;
     let capacity = system::capacity().map_err(RunError::System)?;
@@ -91,10 +99,10 @@ pub async fn run(args: &Run, stop: impl Future<Output = ()>) -> Result<(), RunEr
     let recorder = Recorder::create(&args.results).map_err(|error| {
         RunError::Usage(format!("--results {}: {error}", args.results.display()))
     })?;
-    let clock = Clock::start(settings.ramp_time());
+    let clock = clock.with_ramp(settings.ramp_time());
     let world = Arc::new(World::new(settings, clock, brokers, dialer, recorder));
-    say(&introduction(&world.settings, addresses.len()));
-    follow(&world, stop).await;
+    say(&introduction(&world, addresses.len()));
+    follow(&world, signals).await;
     conclude(&world)
 }
 
@@ -117,7 +125,7 @@ fn dialer(args: &Run, part: Part, ports: PortRange) -> Result<Dialer, RunError> 
     }
     Ok(Dialer {
         tls,
-        sources: args.source_address.clone(),
+        sources: args.sources(),
         ports: Ports::new(ports, f64::from(part.index()) / f64::from(part.count())),
     })
 }
@@ -136,13 +144,15 @@ fn check_limits(
     Ok(())
 }
 
-fn introduction(settings: &Settings, brokers: usize) -> String {
+fn introduction(world: &World, brokers: usize) -> String {
+    let settings = &world.settings;
+    let until_zero = world.clock.zero().saturating_duration_since(Instant::now());
     format!(
         "worker {} of {}: {} devices, {brokers} broker addresses; publishing starts in {:.1} s, for {:.1} s",
         settings.part.index(),
         settings.part.count(),
         settings.devices(),
-        settings.ramp_time().as_secs_f64(),
+        until_zero.as_secs_f64(),
         settings.duration.as_secs_f64()
     )
 }
@@ -153,28 +163,58 @@ pub fn say(line: &str) {
 }
 
 /// Starts the devices, and waits until all have ended.
-async fn follow(world: &Arc<World>, stop: impl Future<Output = ()>) {
+async fn follow(world: &Arc<World>, signals: &mut Signals) {
     let mut devices = JoinSet::new();
     for identity in world.settings.identities() {
         devices.spawn(Device::new(Arc::clone(world), identity).run());
     }
     let observer = tokio::spawn(observe(Arc::clone(world)));
-    tokio::select! {
-        () = stop => world.stop(),
-        () = world.ended() => {}
-    }
-    let deadline = Instant::now() + world.settings.ack_timeout * 2 + END_TIMEOUT;
-    let all_ended = timeout_at(deadline, async {
-        while devices.join_next().await.is_some() {}
-    });
-    if all_ended.await.is_err() {
+    wait_for_devices(world, &mut devices, signals).await;
+    if !devices.is_empty() {
         say(&format!(
             "note: {} devices did not end in time and were cut off",
             devices.len()
         ));
-        devices.abort_all();
+        // Waits until they are gone, so that no row follows the last flush.
+        devices.shutdown().await;
     }
     observer.abort();
+}
+
+/// Waits until all devices have ended, their time is over, or a second signal arrives.
+async fn wait_for_devices(world: &World, devices: &mut JoinSet<()>, signals: &mut Signals) {
+    let mut deadline = None;
+    let mut is_signalled = false;
+    loop {
+        tokio::select! {
+            ended = devices.join_next() => match ended {
+                None => return,
+                Some(ended) => check_panic(world, ended),
+            },
+            () = signals.next() => {
+                if is_signalled {
+                    return;
+                }
+                is_signalled = true;
+                say("stopping: waiting for outstanding acknowledgements");
+                world.stop();
+                let limit = Instant::now() + STOP_TIMEOUT;
+                deadline = Some(deadline.map_or(limit, |planned: Instant| planned.min(limit)));
+            }
+            () = world.ended(), if deadline.is_none() => {
+                deadline = Some(Instant::now() + world.settings.ack_timeout * 2 + END_TIMEOUT);
+            }
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
+        }
+    }
+}
+
+fn check_panic(world: &World, ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        world.give_up(Fatal::Panicked(error.to_string()));
+    }
 }
 
 /// Writes the buffer each second, and a line of progress each ten seconds.
@@ -218,5 +258,40 @@ fn conclude(world: &World) -> Result<(), RunError> {
             most: lag.most,
         }),
         false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use clap::Parser;
+
+    fn world(results: &std::path::Path) -> World {
+        let args = ["atq-mqtt", "run", "--host", "b", "--devices", "1"];
+        let crate::args::Command::Run(args) = crate::args::Cli::parse_from(args).command else {
+            panic!("not run");
+        };
+        let ports = PortRange::DEFAULT;
+        World::new(
+            args.settings(Part::WHOLE, None).unwrap(),
+            Clock::start(),
+            Brokers::new(&args.host, args.port()),
+            dialer(&args, Part::WHOLE, ports).unwrap(),
+            Recorder::create(results).unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_device_ends_the_run_with_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = world(&dir.path().join("mqtt.csv"));
+        let mut devices = JoinSet::new();
+        devices.spawn(async { panic!("a test") });
+        wait_for_devices(&world, &mut devices, &mut Signals::catch().unwrap()).await;
+        let error = conclude(&world).unwrap_err();
+        assert_eq!(error.exit_code(), 101);
+        assert!(error.to_string().contains("a test"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The settings of a run.
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Login, MAX_FIELD};
 use crate::part::Part;
 use crate::pattern::Pattern;
 use crate::session::Quality;
@@ -15,18 +15,20 @@ pub enum Fleet {
         count: u32,
         /// The pattern of client ids.
         client_id: Pattern,
-        /// User, empty without a login, and password.
-        login: (String, String),
+        /// The login of all.
+        login: Login,
     },
     /// Devices with credentials of their own; the client id is the name.
     Listed(Vec<Credentials>),
 }
 
-/// Who a device is.
+/// Identity of a device.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// Its number over all workers.
     pub number: u64,
+    /// Its number among the devices of this worker, from 0.
+    pub position: u64,
     /// Its client id and login.
     pub credentials: Credentials,
     /// Its topic.
@@ -90,6 +92,34 @@ impl Settings {
         (0..self.devices()).map(|n| self.identity(n))
     }
 
+    /// Checks that the client id and the topic of each device are not longer than MQTT allows.
+    ///
+    /// # Errors
+    /// A sentence that names the faulty option.
+    pub fn check_lengths(&self) -> Result<(), String> {
+        // The last number is the longest one.
+        let first = match &self.fleet {
+            Fleet::Numbered { count, .. } => count.saturating_sub(1),
+            Fleet::Listed(_) => 0,
+        };
+        for n in first..self.devices() {
+            let device = self.identity(n);
+            let texts = [
+                ("--client-id", &device.credentials.client_id),
+                ("--topic", &device.topic),
+            ];
+            if let Some((option, text)) = texts.into_iter().find(|(_, text)| text.len() > MAX_FIELD)
+            {
+                return Err(format!(
+                    "{option}: that of device {} has {} bytes; expected at most {MAX_FIELD}",
+                    device.number,
+                    text.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn identity(&self, n: u32) -> Identity {
         let number = self.part.number(n);
         let worker = self.part.index();
@@ -100,8 +130,8 @@ impl Settings {
                 let name = number.to_string();
                 let credentials = Credentials {
                     client_id: client_id.expand(&name, worker),
-                    username: login.0.clone(),
-                    password: login.1.clone(),
+                    username: login.username.clone(),
+                    password: login.password.clone(),
                 };
                 (name, credentials)
             }
@@ -112,6 +142,7 @@ impl Settings {
         };
         Identity {
             number,
+            position: u64::from(n),
             topic: self.topic.expand(&name, worker),
             credentials,
         }

@@ -131,12 +131,13 @@ impl Tally {
         self.connected -= 1;
     }
 
-    /// A device has lost its connection.
-    pub fn connection_lost(&mut self, at: Duration, failure: &Failure) {
+    /// A device has lost its connection; `at` is `None` after the end of the run, when nothing is an outage.
+    pub fn connection_lost(&mut self, at: Option<Duration>, failure: &Failure) {
         let were_all = self.connected == self.devices;
         self.connected -= 1;
         let connected = self.connected;
         self.note(Some(failure));
+        let Some(at) = at else { return };
         if were_all {
             self.begin_outage(at);
         }
@@ -331,11 +332,11 @@ mod tests {
     fn an_outage_lasts_until_all_devices_are_back() {
         let mut tally = with_connected(4);
         for _ in 0..3 {
-            tally.connection_lost(SECOND * 10, &closed());
+            tally.connection_lost(Some(SECOND * 10), &closed());
         }
         tally.connected(SECOND * 12);
         tally.connected(SECOND * 12);
-        tally.connection_lost(SECOND * 13, &closed());
+        tally.connection_lost(Some(SECOND * 13), &closed());
         tally.connected(SECOND * 14);
         assert_eq!(tally.outages[0].until, None);
         tally.connected(SECOND * 15);
@@ -360,8 +361,17 @@ mod tests {
         assert!(tally.outages.is_empty());
         let mut ramp = Tally::new(3);
         ramp.connected(SECOND);
-        ramp.connection_lost(SECOND, &closed());
+        ramp.connection_lost(Some(SECOND), &closed());
         assert!(ramp.outages.is_empty());
+    }
+
+    #[test]
+    fn a_connection_lost_after_the_end_is_a_failure_and_no_outage() {
+        let mut tally = with_connected(3);
+        tally.connection_lost(None, &closed());
+        assert!(tally.outages.is_empty());
+        assert_eq!(tally.active(), 2);
+        assert!(tally.to_string().contains("1 x connection lost"), "{tally}");
     }
 
     #[test]

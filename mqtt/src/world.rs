@@ -45,6 +45,9 @@ pub enum Fatal {
         /// The error of the system.
         error: String,
     },
+    /// A task panicked, because of an error in this program.
+    #[error("internal error: the task of a device failed: {0}")]
+    Panicked(String),
     /// The results cannot be written.
     #[error("cannot write the results: {0}")]
     Results(String),
@@ -161,9 +164,9 @@ impl World {
         self.tally.lock().disconnected();
     }
 
-    /// A device has lost its connection.
+    /// A device has lost its connection. After the end this is a failure, but no outage: no device reconnects.
     pub fn connection_lost(&self, failure: &Failure) {
-        let at = self.since_start();
+        let at = (!self.is_ending()).then(|| self.since_start());
         self.tally.lock().connection_lost(at, failure);
     }
 
@@ -193,7 +196,8 @@ impl World {
         self.add(Label::Publish, started, elapsed, None, bytes, active);
     }
 
-    /// A message is sent and not acknowledged.
+    /// A message is sent and not acknowledged. Its time is at least the deadline of an acknowledgement, so that a
+    /// failure never lowers a percentile.
     pub fn lost(&self, started: Instant, bytes: usize, failure: &Failure) {
         let active = {
             let mut tally = self.tally.lock();
@@ -203,14 +207,14 @@ impl World {
         self.add(
             Label::Publish,
             started,
-            started.elapsed(),
+            started.elapsed().max(self.settings.ack_timeout),
             Some(failure),
             bytes,
             active,
         );
     }
 
-    /// A message is not sent.
+    /// A message is not sent. Its time is the deadline of an acknowledgement, as for a message that is lost.
     pub fn missed(&self, due: Instant, failure: &Failure) {
         let active = {
             let mut tally = self.tally.lock();
@@ -220,7 +224,7 @@ impl World {
         self.add(
             Label::Publish,
             due,
-            Duration::ZERO,
+            self.settings.ack_timeout,
             Some(failure),
             0,
             active,

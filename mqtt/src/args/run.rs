@@ -1,12 +1,13 @@
 //! `atq-mqtt run`.
 
 use super::{any_duration, positive};
-use crate::credentials;
+use crate::credentials::{self, Login};
 use crate::part::Part;
 use crate::pattern::Pattern;
 use crate::session::Quality;
 use crate::settings::{Fleet, Settings};
 use clap::{ArgGroup, Args};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -107,6 +108,12 @@ impl Run {
         self.port.unwrap_or(default)
     }
 
+    /// The source addresses, each once.
+    pub fn sources(&self) -> Vec<IpAddr> {
+        let distinct: BTreeSet<IpAddr> = self.source_address.iter().copied().collect();
+        distinct.into_iter().collect()
+    }
+
     /// The settings, with the files that they name.
     ///
     /// # Errors
@@ -116,7 +123,7 @@ impl Run {
         let fleet = self.fleet(part, password)?;
         let topic =
             Pattern::topic(&self.topic).map_err(|error| option("topic")(error.to_string()))?;
-        Ok(Settings {
+        let settings = Settings {
             part,
             fleet,
             topic,
@@ -132,7 +139,24 @@ impl Run {
             backoff: (self.backoff, self.backoff_max),
             max_lag: self.max_lag,
             seed: self.seed,
-        })
+        };
+        settings.check_lengths()?;
+        Ok(settings)
+    }
+
+    /// Checks that replicas without `atq-sync` do not simulate the same devices. `replica` is the value of ATQ_REPLICA.
+    ///
+    /// # Errors
+    /// When `--devices` would give each of several replicas all devices.
+    pub fn check_replica(&self, replica: &str, has_share: bool) -> Result<(), String> {
+        let is_further_replica = replica.parse().is_ok_and(|replica: u64| replica > 1);
+        match self.devices {
+            Some(devices) if is_further_replica && !has_share => Err(format!(
+                "--devices {devices}: replica {replica} would simulate the same devices as the others, because ATQ_SHARE_INDEX and \
+                 ATQ_SHARE_COUNT are not set; run the workers with atq-sync, or set them"
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn fleet(&self, part: Part, password: Option<String>) -> Result<Fleet, String> {
@@ -153,6 +177,7 @@ impl Run {
                 part.count()
             ));
         }
+        let password = password.filter(|password| !password.is_empty());
         if self.username.is_empty() && password.is_some() {
             return Err("ATQ_MQTT_PASSWORD is set without --username".to_owned());
         }
@@ -161,7 +186,10 @@ impl Run {
         Ok(Fleet::Numbered {
             count,
             client_id,
-            login: (self.username.clone(), password.unwrap_or_default()),
+            login: Login {
+                username: self.username.clone(),
+                password: password.unwrap_or_default(),
+            },
         })
     }
 }

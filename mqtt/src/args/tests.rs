@@ -93,7 +93,59 @@ fn a_password_without_a_user_is_rejected() {
     assert!(error.contains("ATQ_MQTT_PASSWORD"), "{error}");
     let run = parse(&["--host", "b", "--devices", "2", "--username", "u"]).unwrap();
     let settings = run.settings(Part::WHOLE, Some("x".to_owned())).unwrap();
-    assert!(matches!(settings.fleet, Fleet::Numbered { login, .. } if login.1 == "x"));
+    assert!(matches!(settings.fleet, Fleet::Numbered { login, .. } if login.password == "x"));
+}
+
+#[test]
+fn an_empty_password_is_treated_as_absent() {
+    let run = parse(&["--host", "b", "--devices", "2"]).unwrap();
+    assert!(run.settings(Part::WHOLE, Some(String::new())).is_ok());
+}
+
+#[test]
+fn the_password_of_all_devices_is_not_in_debug_output() {
+    let run = parse(&["--host", "b", "--devices", "2", "--username", "u"]).unwrap();
+    let settings = run.settings(Part::WHOLE, Some("secret".to_owned()));
+    assert!(!format!("{settings:?}").contains("secret"));
+}
+
+#[test]
+fn topics_and_client_ids_are_at_most_as_long_as_mqtt_allows() {
+    let long = "{device}".repeat(4_000);
+    let with = |option: &str, text: &str, devices: &str| {
+        let args = ["--host", "b", "--own-devices", devices, option, text];
+        let part = Part::new(3_999_999_999, 4_000_000_000).unwrap();
+        parse(&args).unwrap().settings(part, None)
+    };
+    for option in ["--topic", "--client-id"] {
+        // Only the last devices have numbers of 20 digits.
+        assert!(with(option, &long, "1").is_ok());
+        let error = with(option, &long, "4000000000").unwrap_err();
+        assert!(error.starts_with(option), "{error}");
+        assert!(error.contains("expected at most 65535"), "{error}");
+    }
+}
+
+#[test]
+fn a_source_address_given_twice_counts_once() {
+    let sources = "127.0.0.1,127.0.0.2,127.0.0.1";
+    let run = parse(&["--host", "b", "--devices", "2", "--source-address", sources]).unwrap();
+    assert_eq!(run.sources().len(), 2);
+}
+
+#[test]
+fn replicas_without_a_share_do_not_simulate_the_same_devices() {
+    let check = |option, replica, has_share| {
+        let run = parse(&["--host", "b", option, "2"]).unwrap();
+        run.check_replica(replica, has_share)
+    };
+    let error = check("--devices", "2", false).unwrap_err();
+    assert!(error.contains("replica 2"), "{error}");
+    assert_eq!(check("--devices", "1", false), Ok(()));
+    assert_eq!(check("--devices", "", false), Ok(()));
+    assert_eq!(check("--devices", "2", true), Ok(()));
+    assert_eq!(check("--own-devices", "2", false), Ok(()));
+    assert_eq!(check("--credentials", "2", false), Ok(()));
 }
 
 #[test]

@@ -31,7 +31,8 @@ struct Conversation {
     ready_since: Instant,
     last_received: Instant,
     last_sent: Instant,
-    is_pinging: bool,
+    /// When an unanswered PINGREQ was sent.
+    pinged_at: Option<Instant>,
 }
 
 /// What a connected device waits for next.
@@ -52,7 +53,7 @@ impl Device {
             ready_since: now,
             last_received: now,
             last_sent: now,
-            is_pinging: false,
+            pinged_at: None,
         };
         self.world.connected();
         match self.converse(&mut talk).await {
@@ -96,8 +97,8 @@ impl Device {
     async fn wake(&self, talk: &mut Conversation, end: Instant) -> Wake {
         let at = [self.due(), talk.next_deadline(), Some(self.next_ping(talk))];
         let at = at.into_iter().flatten().min().unwrap_or(end).min(end);
+        // In random order: neither a broker that always sends nor a full schedule may starve the other.
         tokio::select! {
-            biased;
             () = self.world.stopped() => Wake::Stop,
             bytes = talk.link.receive() => Wake::Bytes(bytes),
             () = sleep_until(at) => Wake::Time,
@@ -107,7 +108,7 @@ impl Device {
     async fn receive(&self, talk: &mut Conversation, bytes: &[u8]) -> Result<(), LinkError> {
         let now = Instant::now();
         talk.last_received = now;
-        talk.is_pinging = false;
+        talk.pinged_at = None;
         for event in talk.session.receive(bytes, &mut talk.out)? {
             if let Event::Acknowledged(message) = event {
                 self.world.published(message.started, message.bytes, now);
@@ -211,14 +212,11 @@ impl Device {
         }
     }
 
-    /// A ping is due when nothing was sent or received for three quarters of the interval; it must be answered within
-    /// the same time.
+    /// A ping is due when nothing was sent or nothing was received for three quarters of the interval. The broker must
+    /// send something within the same time after the ping, whatever the device publishes meanwhile.
     fn next_ping(&self, talk: &Conversation) -> Instant {
-        let idle_since = match talk.is_pinging {
-            true => talk.last_sent,
-            false => talk.last_received.min(talk.last_sent),
-        };
-        idle_since + self.ping_interval()
+        let idle_since = talk.last_received.min(talk.last_sent);
+        talk.pinged_at.unwrap_or(idle_since) + self.ping_interval()
     }
 
     fn ping_interval(&self) -> Duration {
@@ -232,13 +230,13 @@ impl Device {
         if Instant::now() < self.next_ping(talk) {
             return Ok(());
         }
-        if talk.is_pinging {
+        if talk.pinged_at.is_some() {
             return Err(LinkError::Timeout {
                 what: "connection lost: no answer to PINGREQ",
                 limit: self.ping_interval(),
             });
         }
-        talk.is_pinging = true;
+        talk.pinged_at = Some(Instant::now());
         session::ping(&mut talk.out)?;
         self.send(talk).await
     }
