@@ -4,7 +4,8 @@
 //! would take longer than everything else on a busy node.
 //!
 //! Its standard input is a socket to the worker. It receives the instant, sends the time right before it executes the tool, and sends
-//! the error if that fails; the system closes the socket when the tool is executed. If the worker ends before, so does this process.
+//! the error if that fails; the system closes the socket when the tool is executed. If the worker ends before, so does this process. If the worker
+//! is killed later, the system kills the tool.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -16,6 +17,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock::nanos;
@@ -71,6 +73,8 @@ fn wait_and_execute(args: &ExecAtArgs) -> io::Result<Code> {
         .arg0(&args.tool[1])
         .args(&args.tool[2..])
         .stdin(Stdio::null());
+    // The tool keeps this setting. The thread that created this process is the main thread of the worker.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     wait(&mut worker)?;
     worker.write_all(&machine_time().to_ne_bytes())?;
     let error = command.exec();

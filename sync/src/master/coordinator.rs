@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedSender, channel, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -37,6 +37,8 @@ const PROGRESS: Duration = Duration::from_secs(5);
 const RUN_PROGRESS: Duration = Duration::from_secs(60);
 /// Comparisons of clocks at the same time.
 const MEASURING: usize = 8;
+/// Events that wait; connections with more of them stop receiving.
+const MAX_EVENTS: usize = 1024;
 /// Most workers in a message.
 const MAX_NAMED: usize = 10;
 
@@ -49,7 +51,7 @@ pub struct Coordinator {
     requests: Vec<UnboundedSender<Request>>,
     /// The worker of each connection: workers are put in another order once.
     worker_index: Vec<usize>,
-    events: UnboundedReceiver<(usize, WorkerEvent)>,
+    events: Receiver<(usize, WorkerEvent)>,
     connections: JoinSet<()>,
     signals: Signals,
     release_timeout: Duration,
@@ -59,7 +61,7 @@ impl Coordinator {
     /// Starts to connect to all workers.
     pub fn new(args: MasterArgs, workers: Vec<WorkerState>, signals: Signals) -> Self {
         let clock = Clock::start();
-        let (sender, events) = unbounded_channel();
+        let (sender, events) = channel(MAX_EVENTS);
         let shared = Shared {
             clock,
             lost_after: args.lost_after,
@@ -296,6 +298,7 @@ impl Coordinator {
         deadline: Option<Instant>,
     ) -> Result<(), Failure> {
         let mut progress = Instant::now() + PROGRESS;
+        let mut events = Vec::new();
         loop {
             if let Some(failure) = self.early_end() {
                 return Err(failure);
@@ -304,7 +307,7 @@ impl Coordinator {
                 return Ok(());
             }
             tokio::select! {
-                Some((connection, event)) = self.events.recv() => self.apply(connection, event),
+                1.. = self.events.recv_many(&mut events, MAX_EVENTS) => self.apply_all(&mut events),
                 code = self.signals.next() => return Err(interrupted(code)),
                 () = at(deadline) => return Err(self.missing(&stage)),
                 () = sleep_until(progress) => {
@@ -312,6 +315,12 @@ impl Coordinator {
                     progress += PROGRESS;
                 }
             }
+        }
+    }
+
+    fn apply_all(&mut self, events: &mut Vec<(usize, WorkerEvent)>) {
+        for (connection, event) in events.drain(..) {
+            self.apply(connection, event);
         }
     }
 
@@ -373,9 +382,10 @@ impl Coordinator {
         self.request_all(&Request::Stop(shortened(why, MAX_REASON).to_owned()));
         let connected =
             |worker: &WorkerState| worker.stage > Stage::NotConnected && worker.outcome.is_none();
+        let mut events = Vec::new();
         while self.workers.iter().any(connected) {
             tokio::select! {
-                Some((connection, event)) = self.events.recv() => self.apply(connection, event),
+                1.. = self.events.recv_many(&mut events, MAX_EVENTS) => self.apply_all(&mut events),
                 () = sleep_until(deadline) => return,
             }
         }
@@ -383,6 +393,7 @@ impl Coordinator {
 
     /// Lets all workers end, and closes the connections.
     pub async fn release(mut self) {
+        self.events.close();
         self.request_all(&Request::Release);
         let all = async { while self.connections.join_next().await.is_some() {} };
         let _ = timeout(self.release_timeout, all).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use atq_retry::{Backoff, Pauses};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout, timeout_at};
@@ -61,7 +61,14 @@ pub struct Shared {
     /// Limits the comparisons of clocks at the same time: others would delay the answers.
     pub measuring: Arc<Semaphore>,
     /// Events, with the index of the worker.
-    pub events: UnboundedSender<(usize, WorkerEvent)>,
+    pub events: Sender<(usize, WorkerEvent)>,
+}
+
+impl Shared {
+    async fn send_event(&self, index: usize, event: WorkerEvent) {
+        // The receiver is closed only when the master ends.
+        let _ = self.events.send((index, event)).await;
+    }
 }
 
 /// How a connection ended.
@@ -86,15 +93,18 @@ pub async fn run_connection(
     shared: Shared,
     mut requests: UnboundedReceiver<Request>,
 ) {
-    let send_event = |event| drop(shared.events.send((index, event)));
     let connected = tokio::select! {
-        connected = connect(address, send_event) => connected,
+        connected = connect(index, address, &shared) => connected,
         // No request is sent before the connection; the master ends.
         _ = requests.recv() => return,
     };
     let connection = match connected {
         Ok(connection) => connection,
-        Err(outcome) => return send_event(WorkerEvent::Outcome(outcome)),
+        Err(outcome) => {
+            return shared
+                .send_event(index, WorkerEvent::Outcome(outcome))
+                .await;
+        }
     };
     let mut connection = WorkerConnection {
         index,
@@ -107,25 +117,34 @@ pub async fn run_connection(
         silent_at: Instant::now() + shared.lost_after,
     };
     if let Err(ConnectionEnd::Outcome(outcome)) = connection.serve(&mut requests).await {
-        send_event(WorkerEvent::Outcome(outcome));
+        shared
+            .send_event(index, WorkerEvent::Outcome(outcome))
+            .await;
     }
 }
 
 /// Tries until the worker answers; ends only with a permanent refusal.
 async fn connect(
+    index: usize,
     address: SocketAddr,
-    send_event: impl Fn(WorkerEvent),
+    shared: &Shared,
 ) -> Result<JsonConnection, Outcome> {
     let mut backoff = Backoff::new(CONNECT_PAUSES);
     loop {
         let attempt = timeout(ATTEMPT_TIMEOUT, handshake(address)).await;
         match attempt.unwrap_or_else(|_| Err(Refusal::Temporary("no answer".to_owned()))) {
             Ok((connection, replica)) => {
-                send_event(WorkerEvent::Connected(replica));
+                shared
+                    .send_event(index, WorkerEvent::Connected(replica))
+                    .await;
                 return Ok(connection);
             }
             Err(Refusal::Permanent(why)) => return Err(Outcome::Refused(why)),
-            Err(Refusal::Temporary(why)) => send_event(WorkerEvent::Unreachable(why)),
+            Err(Refusal::Temporary(why)) => {
+                shared
+                    .send_event(index, WorkerEvent::Unreachable(why))
+                    .await
+            }
         }
         sleep(backoff.next_pause()).await;
     }
@@ -200,7 +219,7 @@ impl WorkerConnection {
                     None => return Err(ConnectionEnd::Done),
                 },
                 message = timeout_at(self.silent_at, self.connection.receive()) => {
-                    self.on_received(message)?;
+                    self.on_received(message).await?;
                 }
                 _ = self.heartbeat.tick() => self.ping().await?,
             }
@@ -212,10 +231,13 @@ impl WorkerConnection {
         self.silent_at = Instant::now() + self.shared.lost_after;
     }
 
-    fn on_received(&mut self, message: Result<Received, Elapsed>) -> Result<(), ConnectionEnd> {
+    async fn on_received(
+        &mut self,
+        message: Result<Received, Elapsed>,
+    ) -> Result<(), ConnectionEnd> {
         let message = message.map_err(|_| silent(self.shared.lost_after))??;
         self.renew();
-        self.on_message(message)
+        self.on_message(message).await
     }
 
     async fn handle_request(&mut self, request: Request) -> Result<(), ConnectionEnd> {
@@ -247,7 +269,7 @@ impl WorkerConnection {
         let exchanges = self.exchanges().await?;
         self.offset = Offset::estimate(&exchanges);
         if let Some(offset) = self.offset {
-            self.send_event(WorkerEvent::Measured(offset));
+            self.send_event(WorkerEvent::Measured(offset)).await;
         }
         Ok(())
     }
@@ -268,7 +290,7 @@ impl WorkerConnection {
             let message = self.connection.receive().await?;
             match self.exchange(&message) {
                 Some(exchange) => return Ok(exchange),
-                None => self.on_message(message)?,
+                None => self.on_message(message).await?,
             }
         }
     }
@@ -281,7 +303,7 @@ impl WorkerConnection {
             tokio::select! {
                 permit = &mut permit => return permit.map_err(|_| ConnectionEnd::Done),
                 message = timeout_at(self.silent_at, self.connection.receive()) => {
-                    self.on_received(message)?;
+                    self.on_received(message).await?;
                 }
                 _ = self.heartbeat.tick() => self.ping().await?,
             }
@@ -313,29 +335,33 @@ impl WorkerConnection {
         self.send(FromMaster::Ping { number: self.pings }).await
     }
 
-    fn on_message(&self, message: FromWorker) -> Result<(), ConnectionEnd> {
+    async fn on_message(&self, message: FromWorker) -> Result<(), ConnectionEnd> {
         match message {
             FromWorker::Pong { .. } => (),
-            FromWorker::Prepared => self.send_event(WorkerEvent::Prepared),
+            FromWorker::Prepared => self.send_event(WorkerEvent::Prepared).await,
             FromWorker::Armed { margin_ns } => {
                 self.send_event(WorkerEvent::Armed(Duration::from_nanos(margin_ns)))
+                    .await
             }
             FromWorker::Started { at } => {
                 let offset = self
                     .offset
                     .ok_or_else(|| lost("it started its tool too early"))?;
-                self.send_event(WorkerEvent::Started(offset.to_master(at)));
+                self.send_event(WorkerEvent::Started(offset.to_master(at)))
+                    .await;
             }
             FromWorker::Refused { reason, .. } => {
-                self.outcome(Outcome::Refused(printable(&reason)))
+                self.outcome(Outcome::Refused(printable(&reason))).await
             }
             FromWorker::Late { late_ns } => {
                 self.outcome(Outcome::Late(Duration::from_nanos(late_ns)))
+                    .await
             }
             FromWorker::NotStarted { code, reason } => {
-                self.outcome(Outcome::NotStarted(Code::new(code), printable(&reason)));
+                self.outcome(Outcome::NotStarted(Code::new(code), printable(&reason)))
+                    .await;
             }
-            FromWorker::Cancelled => self.outcome(Outcome::Cancelled),
+            FromWorker::Cancelled => self.outcome(Outcome::Cancelled).await,
             FromWorker::Ended {
                 end,
                 run_ns,
@@ -346,7 +372,8 @@ impl WorkerConnection {
                     end,
                     time,
                     interrupted,
-                });
+                })
+                .await;
             }
             FromWorker::Hello { .. } => return Err(lost("it sent a second hello")),
         }
@@ -354,13 +381,12 @@ impl WorkerConnection {
     }
 
     /// Sends the end of the worker's part. The connection stays until `Release`.
-    fn outcome(&self, outcome: Outcome) {
-        self.send_event(WorkerEvent::Outcome(outcome));
+    async fn outcome(&self, outcome: Outcome) {
+        self.send_event(WorkerEvent::Outcome(outcome)).await;
     }
 
-    fn send_event(&self, event: WorkerEvent) {
-        // The receiver is gone only when the master ends.
-        let _ = self.shared.events.send((self.index, event));
+    async fn send_event(&self, event: WorkerEvent) {
+        self.shared.send_event(self.index, event).await;
     }
 
     async fn send(&mut self, message: FromMaster) -> Result<(), ConnectionEnd> {

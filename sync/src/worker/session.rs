@@ -359,7 +359,10 @@ impl<'a> Session<'a> {
             return self.on_loss("the master ended while the tool runs");
         };
         if let Some(connection) = &mut self.connection {
-            let _ = timeout(CLOSE_TIMEOUT, connection.closed()).await;
+            tokio::select! {
+                _ = timeout(CLOSE_TIMEOUT, connection.closed()) => (),
+                _ = signals.next() => return Some(SessionEnd::Ended(code)),
+            }
         }
         if code != Code::SUCCESS {
             let _ = timeout(EXIT_DELAY, signals.next()).await;

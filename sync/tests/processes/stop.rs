@@ -1,5 +1,6 @@
 //! Stops: by signals, by the master, by the loss of it.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -161,4 +162,32 @@ fn a_master_with_frozen_workers_ends_within_the_ten_seconds_of_docker() {
     process.end().expect(143, &[]);
     let time = signalled.elapsed();
     assert!(time < Duration::from_millis(9_700), "{time:?}");
+}
+
+#[test]
+fn the_tool_of_a_killed_worker_is_killed() {
+    let one = worker("echo up; exec sleep 600");
+    let process = master(&[&one.address], &[]);
+    let one = running(one);
+    one.process.signal(Signal::KILL);
+    // The output ends only if no process is left.
+    assert_eq!(one.process.end().code, 137);
+    process.end().expect(121, &["lost:"]);
+}
+
+#[test]
+fn sigterm_ends_a_worker_that_waits_for_the_end_of_its_master() {
+    let mut one = worker("exit 0");
+    let mut stream = std::net::TcpStream::connect(&one.address).unwrap();
+    let mut send = |line: &str| writeln!(stream, "{line}").unwrap();
+    send(r#"{"type":"hello","version":1}"#);
+    send(r#"{"type":"prepare","share":{"index":0,"count":1,"parts":{}}}"#);
+    send(r#"{"type":"stop","reason":"test"}"#);
+    send(r#"{"type":"release"}"#);
+    one.process.until("the start was cancelled");
+    std::thread::sleep(Duration::from_millis(200));
+    one.process.signal(Signal::TERM);
+    let signalled = Instant::now();
+    assert_eq!(one.process.end().code, 123);
+    assert!(signalled.elapsed() < Duration::from_secs(2));
 }
