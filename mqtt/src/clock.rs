@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// The start of a run on both clocks. Publishing starts after the ramp, at `zero`.
+/// The start of a run on both clocks. Publishing starts after the ramp, at `publish_start`.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Instant,
@@ -34,7 +34,7 @@ impl Clock {
     }
 
     /// The instant from which schedules count.
-    pub fn zero(&self) -> Instant {
+    pub fn publish_start(&self) -> Instant {
         self.start + self.ramp
     }
 
@@ -54,6 +54,9 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         let with_ramp = clock.with_ramp(Duration::from_secs(1));
         assert_eq!(with_ramp.start_of_ramp(), clock.start_of_ramp());
-        assert_eq!(with_ramp.zero(), clock.zero() + Duration::from_secs(1));
+        assert_eq!(
+            with_ramp.publish_start(),
+            clock.publish_start() + Duration::from_secs(1)
+        );
     }
 }

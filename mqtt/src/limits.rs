@@ -73,14 +73,14 @@ pub struct Capacity {
 
 /// The addresses between which devices connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Paths {
+pub struct AddressPairs {
     /// Number of addresses of brokers, at least 1.
     pub brokers: u64,
     /// Number of source addresses that are set explicitly; 0 if the kernel chooses.
     pub sources: u64,
 }
 
-impl Paths {
+impl AddressPairs {
     /// Connections that the ports allow: each pair of a source address and a broker can use all of them.
     pub fn connections(self, ports: PortRange) -> u64 {
         let pairs = self.brokers.max(1).saturating_mul(self.sources.max(1));
@@ -90,7 +90,7 @@ impl Paths {
 
 /// A limit that is too low for the devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shortage {
+pub enum LimitError {
     /// Source ports.
     Ports {
         /// Devices of this worker.
@@ -98,7 +98,7 @@ pub enum Shortage {
         /// The range of ports.
         ports: PortRange,
         /// The addresses.
-        paths: Paths,
+        pairs: AddressPairs,
     },
     /// File descriptors.
     Descriptors {
@@ -113,17 +113,17 @@ pub enum Shortage {
 ///
 /// # Errors
 /// When there are too few source ports or descriptors.
-pub fn check(devices: u64, paths: Paths, capacity: Capacity) -> Result<(), Shortage> {
+pub fn check(devices: u64, pairs: AddressPairs, capacity: Capacity) -> Result<(), LimitError> {
     let Capacity { ports, descriptors } = capacity;
-    if devices > paths.connections(ports) {
-        return Err(Shortage::Ports {
+    if devices > pairs.connections(ports) {
+        return Err(LimitError::Ports {
             devices,
             ports,
-            paths,
+            pairs,
         });
     }
     if devices > descriptors.saturating_sub(RESERVED_DESCRIPTORS) {
-        return Err(Shortage::Descriptors {
+        return Err(LimitError::Descriptors {
             devices,
             descriptors,
         });
@@ -131,25 +131,25 @@ pub fn check(devices: u64, paths: Paths, capacity: Capacity) -> Result<(), Short
     Ok(())
 }
 
-impl std::error::Error for Shortage {}
+impl std::error::Error for LimitError {}
 
-impl fmt::Display for Shortage {
+impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Ports {
                 devices,
                 ports,
-                paths,
+                pairs,
             } => {
-                let available = paths.connections(ports);
+                let available = pairs.connections(ports);
                 write!(
                     f,
                     "too few source ports: this worker has {devices} devices, and {available} connections are possible \
                      ({} ports, net.ipv4.ip_local_port_range is `{ports}`; {} broker addresses, {} source addresses). \
                      {PORTS_ADVICE}, or at least {} times as many replicas",
                     ports.count(),
-                    paths.brokers,
-                    paths.sources.max(1),
+                    pairs.brokers,
+                    pairs.sources.max(1),
                     devices.div_ceil(available)
                 )
             }
@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    const ONE: Paths = Paths {
+    const ONE: AddressPairs = AddressPairs {
         brokers: 1,
         sources: 0,
     };
@@ -261,11 +261,11 @@ mod tests {
     #[test]
     fn more_brokers_or_source_addresses_allow_more_devices() {
         let machine = capacity("1-100", 1_000_000);
-        let paths = |brokers, sources| Paths { brokers, sources };
-        assert_eq!(paths(3, 0).connections(machine.ports), 300);
-        assert_eq!(paths(3, 2).connections(machine.ports), 600);
-        assert_eq!(check(200, paths(1, 2), machine), Ok(()));
-        assert!(check(201, paths(1, 2), machine).is_err());
+        let pairs = |brokers, sources| AddressPairs { brokers, sources };
+        assert_eq!(pairs(3, 0).connections(machine.ports), 300);
+        assert_eq!(pairs(3, 2).connections(machine.ports), 600);
+        assert_eq!(check(200, pairs(1, 2), machine), Ok(()));
+        assert!(check(201, pairs(1, 2), machine).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The program: arguments, signals and exit codes.
 
 use atq_mqtt::args::{Cli, Command, Plan, Run};
-use atq_mqtt::run::{RunError, run, say};
+use atq_mqtt::run::{RunError, print_line, run};
 use atq_mqtt::signals::Signals;
 use atq_mqtt::{plan, system};
 use clap::Parser;
@@ -31,6 +31,6 @@ fn show_plan(args: &Plan) -> Result<(), RunError> {
     let here = system::capacity().map_err(RunError::System)?;
     let plan = plan::plan(args.request(here))
         .map_err(|error| RunError::Usage(format!("--descriptors: {error}")))?;
-    say(&plan.to_string());
+    print_line(&plan.to_string());
     Ok(())
 }

@@ -279,8 +279,8 @@ mod tests {
             let plan = plan(request).unwrap();
             prop_assert!(plan.workers * plan.per_worker.0 >= devices);
             prop_assert!((plan.workers - 1) * plan.per_worker.0 < devices);
-            let paths = crate::limits::Paths { brokers, sources: 0 };
-            prop_assert!(crate::limits::check(plan.most_connections(), paths, request.capacity).is_ok());
+            let pairs = crate::limits::AddressPairs { brokers, sources: 0 };
+            prop_assert!(crate::limits::check(plan.most_connections(), pairs, request.capacity).is_ok());
             prop_assert!(cap.is_none_or(|cap| plan.most_connections() <= cap));
         }
     }

@@ -168,7 +168,7 @@ mod tests {
         for failure in [None, Some(&failure)] {
             let sample = Sample {
                 label: Label::Publish,
-                started: clock.zero(),
+                started: clock.publish_start(),
                 elapsed: Duration::from_micros(1_234_567),
                 failure,
                 sent_bytes: 120,

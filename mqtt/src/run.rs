@@ -3,15 +3,15 @@
 use crate::args::Run;
 use crate::brokers::Brokers;
 use crate::clock::Clock;
+use crate::connection::Connector;
+use crate::context::{Fatal, RunContext};
 use crate::device::Device;
-use crate::limits::{self, Capacity, Paths, PortRange, Shortage};
-use crate::link::Dialer;
-use crate::part::{Part, PartError, variable};
+use crate::limits::{self, AddressPairs, Capacity, LimitError, PortRange};
 use crate::ports::Ports;
 use crate::record::Recorder;
 use crate::settings::Settings;
+use crate::share::{WorkerShare, WorkerShareError, variable};
 use crate::signals::Signals;
-use crate::world::{Fatal, World};
 use crate::{system, tls};
 use std::io::Write;
 use std::sync::Arc;
@@ -32,12 +32,12 @@ pub enum RunError {
     /// An option, a variable or a file is faulty.
     #[error("{0}")]
     Usage(String),
-    /// The environment does not describe a part.
+    /// The environment does not describe a share.
     #[error(transparent)]
-    Part(#[from] PartError),
+    WorkerShare(#[from] WorkerShareError),
     /// The limits of this machine are too low for the devices.
     #[error(transparent)]
-    Shortage(#[from] Shortage),
+    LimitError(#[from] LimitError),
     /// The limits of this machine cannot be read.
     #[error("{0}")]
     System(String),
@@ -68,12 +68,12 @@ impl RunError {
     /// The exit code of the program.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Part(_) => 2,
+            Self::Usage(_) | Self::WorkerShare(_) => 2,
             Self::Unreachable(_) => 69,
             Self::Fatal(Fatal::Results(_)) => 74,
             Self::Fatal(Fatal::Panicked(_)) => 101,
             Self::Late { .. } => 75,
-            Self::Shortage(_) | Self::System(_) | Self::Fatal(Fatal::Exhausted { .. }) => 78,
+            Self::LimitError(_) | Self::System(_) | Self::Fatal(Fatal::Exhausted { .. }) => 78,
         }
     }
 }
@@ -85,28 +85,30 @@ impl RunError {
 pub async fn run(args: &Run, signals: &mut Signals) -> Result<(), RunError> {
     // First, so that the schedules of all workers agree however long each of them prepares.
     let clock = Clock::start();
-    let part = Part::from_environment()?;
-    args.check_replica(&variable("ATQ_REPLICA"), Part::is_in_environment())
+    let share = WorkerShare::from_environment()?;
+    args.check_replica(&variable("ATQ_REPLICA"), WorkerShare::is_in_environment())
         .map_err(RunError::Usage)?;
     let password = std::env::var("ATQ_MQTT_PASSWORD").ok();
-    let settings = args.settings(part, password).map_err(RunError::Usage)?;
+    let settings = args.settings(share, password).map_err(RunError::Usage)?;
     let capacity = system::capacity().map_err(RunError::System)?;
-    let dialer = dialer(args, part, capacity.ports)?;
+    let connector = connector(args, share, capacity.ports)?;
     let brokers = Brokers::new(&args.host, args.port());
     let addresses = brokers.all_within(settings.connect_timeout).await;
     let addresses = addresses.map_err(RunError::Unreachable)?;
-    check_limits(&settings, addresses.len(), &dialer, capacity)?;
+    check_limits(&settings, addresses.len(), &connector, capacity)?;
     let recorder = Recorder::create(&args.results).map_err(|error| {
         RunError::Usage(format!("--results {}: {error}", args.results.display()))
     })?;
     let clock = clock.with_ramp(settings.ramp_time());
-    let world = Arc::new(World::new(settings, clock, brokers, dialer, recorder));
-    say(&introduction(&world, addresses.len()));
-    follow(&world, signals).await;
-    conclude(&world)
+    let context = Arc::new(RunContext::new(
+        settings, clock, brokers, connector, recorder,
+    ));
+    print_line(&start_message(&context, addresses.len()));
+    run_devices(&context, signals).await;
+    summarize(&context)
 }
 
-fn dialer(args: &Run, part: Part, ports: PortRange) -> Result<Dialer, RunError> {
+fn connector(args: &Run, share: WorkerShare, ports: PortRange) -> Result<Connector, RunError> {
     let tls = match &args.tls_ca {
         None => None,
         Some(file) => {
@@ -123,55 +125,58 @@ fn dialer(args: &Run, part: Part, ports: PortRange) -> Result<Dialer, RunError> 
             ))
         })?;
     }
-    Ok(Dialer {
+    Ok(Connector {
         tls,
         sources: args.sources(),
-        ports: Ports::new(ports, f64::from(part.index()) / f64::from(part.count())),
+        ports: Ports::new(ports, f64::from(share.index()) / f64::from(share.count())),
     })
 }
 
 fn check_limits(
     settings: &Settings,
     brokers: usize,
-    dialer: &Dialer,
+    connector: &Connector,
     capacity: Capacity,
 ) -> Result<(), RunError> {
-    let paths = Paths {
+    let pairs = AddressPairs {
         brokers: brokers as u64,
-        sources: dialer.sources.len() as u64,
+        sources: connector.sources.len() as u64,
     };
-    limits::check(u64::from(settings.devices()), paths, capacity)?;
+    limits::check(u64::from(settings.devices()), pairs, capacity)?;
     Ok(())
 }
 
-fn introduction(world: &World, brokers: usize) -> String {
-    let settings = &world.settings;
-    let until_zero = world.clock.zero().saturating_duration_since(Instant::now());
+fn start_message(context: &RunContext, brokers: usize) -> String {
+    let settings = &context.settings;
+    let until_publishing = context
+        .clock
+        .publish_start()
+        .saturating_duration_since(Instant::now());
     format!(
         "worker {} of {}: {} devices, {brokers} broker addresses; publishing starts in {:.1} s, for {:.1} s",
-        settings.part.index(),
-        settings.part.count(),
+        settings.share.index() + 1,
+        settings.share.count(),
         settings.devices(),
-        until_zero.as_secs_f64(),
+        until_publishing.as_secs_f64(),
         settings.duration.as_secs_f64()
     )
 }
 
 /// Prints a line. A closed standard output does not end the run.
-pub fn say(line: &str) {
+pub fn print_line(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Starts the devices, and waits until all have ended.
-async fn follow(world: &Arc<World>, signals: &mut Signals) {
+async fn run_devices(context: &Arc<RunContext>, signals: &mut Signals) {
     let mut devices = JoinSet::new();
-    for identity in world.settings.identities() {
-        devices.spawn(Device::new(Arc::clone(world), identity).run());
+    for identity in context.settings.identities() {
+        devices.spawn(Device::new(Arc::clone(context), identity).run());
     }
-    let observer = tokio::spawn(observe(Arc::clone(world)));
-    wait_for_devices(world, &mut devices, signals).await;
+    let observer = tokio::spawn(flush_and_log_progress(Arc::clone(context)));
+    wait_for_devices(context, &mut devices, signals).await;
     if !devices.is_empty() {
-        say(&format!(
+        print_line(&format!(
             "note: {} devices did not end in time and were cut off",
             devices.len()
         ));
@@ -182,80 +187,80 @@ async fn follow(world: &Arc<World>, signals: &mut Signals) {
 }
 
 /// Waits until all devices have ended, their time is over, or a second signal arrives.
-async fn wait_for_devices(world: &World, devices: &mut JoinSet<()>, signals: &mut Signals) {
+async fn wait_for_devices(context: &RunContext, devices: &mut JoinSet<()>, signals: &mut Signals) {
     let mut deadline = None;
     let mut is_signalled = false;
     loop {
         tokio::select! {
             ended = devices.join_next() => match ended {
                 None => return,
-                Some(ended) => check_panic(world, ended),
+                Some(ended) => check_panic(context, ended),
             },
             () = signals.next() => {
                 if is_signalled {
                     return;
                 }
                 is_signalled = true;
-                say("stopping: waiting for outstanding acknowledgements");
-                world.stop();
+                print_line("stopping: waiting for outstanding acknowledgements");
+                context.stop();
                 let limit = Instant::now() + STOP_TIMEOUT;
                 deadline = Some(deadline.map_or(limit, |planned: Instant| planned.min(limit)));
             }
-            () = world.ended(), if deadline.is_none() => {
-                deadline = Some(Instant::now() + world.settings.ack_timeout * 2 + END_TIMEOUT);
+            () = context.ended(), if deadline.is_none() => {
+                deadline = Some(Instant::now() + context.settings.ack_timeout * 2 + END_TIMEOUT);
             }
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
         }
     }
 }
 
-fn check_panic(world: &World, ended: Result<(), JoinError>) {
+fn check_panic(context: &RunContext, ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        world.give_up(Fatal::Panicked(error.to_string()));
+        context.abort(Fatal::Panicked(error.to_string()));
     }
 }
 
 /// Writes the buffer each second, and a line of progress each ten seconds.
-async fn observe(world: Arc<World>) {
-    let start = world.clock.start_of_ramp();
+async fn flush_and_log_progress(context: Arc<RunContext>) {
+    let start = context.clock.start_of_ramp();
     let mut flush = interval_at(start + FLUSH_INTERVAL, FLUSH_INTERVAL);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next_progress = PROGRESS_INTERVAL;
     loop {
         flush.tick().await;
-        if let Err(error) = world.recorder.flush() {
-            world.give_up(Fatal::Results(error.to_string()));
+        if let Err(error) = context.recorder.flush() {
+            context.abort(Fatal::Results(error.to_string()));
         }
         let elapsed = start.elapsed();
         if elapsed >= next_progress {
             next_progress += PROGRESS_INTERVAL;
-            say(&world.tally.lock().progress(elapsed));
+            print_line(&context.counters.lock().progress(elapsed));
         }
     }
 }
 
-fn conclude(world: &World) -> Result<(), RunError> {
-    let flushed = world.recorder.flush();
-    let tally = world.tally.lock();
-    say(&tally.to_string());
-    if let Some(fatal) = world.fatal() {
+fn summarize(context: &RunContext) -> Result<(), RunError> {
+    let flushed = context.recorder.flush();
+    let counters = context.counters.lock();
+    print_line(&counters.to_string());
+    if let Some(fatal) = context.fatal() {
         return Err(fatal.clone().into());
     }
     flushed.map_err(|error| Fatal::Results(error.to_string()))?;
-    if !tally.ever_connected() && world.stop_instant().is_none() {
+    if !counters.ever_connected() && context.stop_instant().is_none() {
         return Err(RunError::Unreachable(
             "no device could connect; the failures are above".to_owned(),
         ));
     }
-    let lag = tally.lag();
-    match tally.is_late() {
+    let lag = counters.lag();
+    match counters.is_late() {
         true => Err(RunError::Late {
-            beyond: lag.beyond,
-            sent: tally.published(),
-            max_lag: world.settings.max_lag,
-            most: lag.most,
+            beyond: lag.over_limit,
+            sent: counters.published(),
+            max_lag: context.settings.max_lag,
+            most: lag.max,
         }),
         false => Ok(()),
     }
@@ -268,17 +273,17 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    fn world(results: &std::path::Path) -> World {
+    fn context(results: &std::path::Path) -> RunContext {
         let args = ["atq-mqtt", "run", "--host", "b", "--devices", "1"];
         let crate::args::Command::Run(args) = crate::args::Cli::parse_from(args).command else {
             panic!("not run");
         };
         let ports = PortRange::DEFAULT;
-        World::new(
-            args.settings(Part::WHOLE, None).unwrap(),
+        RunContext::new(
+            args.settings(WorkerShare::WHOLE, None).unwrap(),
             Clock::start(),
             Brokers::new(&args.host, args.port()),
-            dialer(&args, Part::WHOLE, ports).unwrap(),
+            connector(&args, WorkerShare::WHOLE, ports).unwrap(),
             Recorder::create(results).unwrap(),
         )
     }
@@ -286,11 +291,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_of_a_device_ends_the_run_with_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let world = world(&dir.path().join("mqtt.csv"));
+        let context = context(&dir.path().join("mqtt.csv"));
         let mut devices = JoinSet::new();
         devices.spawn(async { panic!("a test") });
-        wait_for_devices(&world, &mut devices, &mut Signals::catch().unwrap()).await;
-        let error = conclude(&world).unwrap_err();
+        wait_for_devices(&context, &mut devices, &mut Signals::catch().unwrap()).await;
+        let error = summarize(&context).unwrap_err();
         assert_eq!(error.exit_code(), 101);
         assert!(error.to_string().contains("a test"), "{error}");
     }

@@ -8,7 +8,7 @@ use rumqttc::mqttbytes::{Error, QoS};
 
 /// Quality of service of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Quality {
+pub enum Qos {
     /// At most once: not acknowledged.
     #[value(name = "0")]
     AtMostOnce,
@@ -20,12 +20,12 @@ pub enum Quality {
     ExactlyOnce,
 }
 
-impl From<Quality> for QoS {
-    fn from(quality: Quality) -> Self {
-        match quality {
-            Quality::AtMostOnce => Self::AtMostOnce,
-            Quality::AtLeastOnce => Self::AtLeastOnce,
-            Quality::ExactlyOnce => Self::ExactlyOnce,
+impl From<Qos> for QoS {
+    fn from(qos: Qos) -> Self {
+        match qos {
+            Qos::AtMostOnce => Self::AtMostOnce,
+            Qos::AtLeastOnce => Self::AtLeastOnce,
+            Qos::ExactlyOnce => Self::ExactlyOnce,
         }
     }
 }
@@ -71,7 +71,7 @@ struct Sent<T> {
 /// The session of one connection. `T` identifies a message until it is acknowledged.
 #[derive(Debug)]
 pub struct Session<T> {
-    quality: Quality,
+    qos: Qos,
     last_id: u16,
     in_flight: Vec<Sent<T>>,
     incoming: BytesMut,
@@ -79,9 +79,9 @@ pub struct Session<T> {
 
 impl<T> Session<T> {
     /// A session whose messages have this quality of service.
-    pub fn new(quality: Quality) -> Self {
+    pub fn new(qos: Qos) -> Self {
         Self {
-            quality,
+            qos,
             last_id: 0,
             in_flight: Vec::new(),
             incoming: BytesMut::new(),
@@ -106,7 +106,7 @@ impl<T> Session<T> {
         expired.map(|sent| sent.message).collect()
     }
 
-    /// Appends a PUBLISH to `out`. A message of [`Quality::AtMostOnce`] is not tracked but returned.
+    /// Appends a PUBLISH to `out`. A message of [`Qos::AtMostOnce`] is not tracked but returned.
     ///
     /// # Errors
     /// When the packet is too large for MQTT.
@@ -117,8 +117,8 @@ impl<T> Session<T> {
         message: T,
         out: &mut BytesMut,
     ) -> Result<Option<T>, ProtocolError> {
-        let mut packet = Publish::from_bytes(topic, self.quality.into(), payload);
-        if self.quality == Quality::AtMostOnce {
+        let mut packet = Publish::from_bytes(topic, self.qos.into(), payload);
+        if self.qos == Qos::AtMostOnce {
             packet.write(out).map_err(protocol_error)?;
             return Ok(Some(message));
         }
@@ -178,8 +178,8 @@ impl<T> Session<T> {
     ) -> Result<Option<Event<T>>, ProtocolError> {
         match packet {
             Packet::ConnAck(answer) => Ok(Some(accepted_or_refused(&answer))),
-            Packet::PubAck(answer) => Ok(self.acknowledged(answer.pkid, Quality::AtLeastOnce)),
-            Packet::PubComp(answer) => Ok(self.acknowledged(answer.pkid, Quality::ExactlyOnce)),
+            Packet::PubAck(answer) => Ok(self.acknowledged(answer.pkid, Qos::AtLeastOnce)),
+            Packet::PubComp(answer) => Ok(self.acknowledged(answer.pkid, Qos::ExactlyOnce)),
             Packet::PubRec(answer) => {
                 let release = PubRel { pkid: answer.pkid };
                 release.write(out).map_err(protocol_error)?;
@@ -191,8 +191,8 @@ impl<T> Session<T> {
     }
 
     /// An acknowledgement of an unknown message is ignored: the message may have expired.
-    fn acknowledged(&mut self, id: u16, quality: Quality) -> Option<Event<T>> {
-        if quality != self.quality {
+    fn acknowledged(&mut self, id: u16, qos: Qos) -> Option<Event<T>> {
+        if qos != self.qos {
             return None;
         }
         let at = self.in_flight.iter().position(|sent| sent.id == id)?;

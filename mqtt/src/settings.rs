@@ -1,14 +1,14 @@
 //! The settings of a run.
 
 use crate::credentials::{Credentials, Login, MAX_FIELD};
-use crate::part::Part;
 use crate::pattern::Pattern;
-use crate::session::Quality;
+use crate::session::Qos;
+use crate::share::WorkerShare;
 use std::time::Duration;
 
 /// The devices of this worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fleet {
+pub enum DeviceSource {
     /// Devices with numbers as names, all with the same login.
     Numbered {
         /// How many this worker has.
@@ -39,9 +39,9 @@ pub struct Identity {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Which worker this is.
-    pub part: Part,
+    pub share: WorkerShare,
     /// Its devices.
-    pub fleet: Fleet,
+    pub device_source: DeviceSource,
     /// The pattern of topics.
     pub topic: Pattern,
     /// Time between two messages of a device.
@@ -49,7 +49,7 @@ pub struct Settings {
     /// Size of a payload in bytes.
     pub size: usize,
     /// Quality of service.
-    pub quality: Quality,
+    pub qos: Qos,
     /// New connections per second of all workers.
     pub ramp: f64,
     /// Time between the last planned connection and the first message.
@@ -73,16 +73,16 @@ pub struct Settings {
 impl Settings {
     /// Number of devices of this worker.
     pub fn devices(&self) -> u32 {
-        match &self.fleet {
-            Fleet::Numbered { count, .. } => *count,
-            Fleet::Listed(rows) => u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        match &self.device_source {
+            DeviceSource::Numbered { count, .. } => *count,
+            DeviceSource::Listed(rows) => u32::try_from(rows.len()).unwrap_or(u32::MAX),
         }
     }
 
     /// Time from the start until devices publish: the ramp of all workers, and the time to settle. Workers have as many
     /// devices or one less, so that all have nearly the same ramp.
     pub fn ramp_time(&self) -> Duration {
-        let all = f64::from(self.devices()) * f64::from(self.part.count());
+        let all = f64::from(self.devices()) * f64::from(self.share.count());
         let ramp = Duration::try_from_secs_f64(all / self.ramp).unwrap_or(Duration::MAX);
         ramp.saturating_add(self.settle)
     }
@@ -98,9 +98,9 @@ impl Settings {
     /// A sentence that names the faulty option.
     pub fn check_lengths(&self) -> Result<(), String> {
         // The last number is the longest one.
-        let first = match &self.fleet {
-            Fleet::Numbered { count, .. } => count.saturating_sub(1),
-            Fleet::Listed(_) => 0,
+        let first = match &self.device_source {
+            DeviceSource::Numbered { count, .. } => count.saturating_sub(1),
+            DeviceSource::Listed(_) => 0,
         };
         for n in first..self.devices() {
             let device = self.identity(n);
@@ -121,10 +121,10 @@ impl Settings {
     }
 
     fn identity(&self, n: u32) -> Identity {
-        let number = self.part.number(n);
-        let worker = self.part.index();
-        let (name, credentials) = match &self.fleet {
-            Fleet::Numbered {
+        let number = self.share.number(n);
+        let worker = self.share.index();
+        let (name, credentials) = match &self.device_source {
+            DeviceSource::Numbered {
                 client_id, login, ..
             } => {
                 let name = number.to_string();
@@ -135,7 +135,7 @@ impl Settings {
                 };
                 (name, credentials)
             }
-            Fleet::Listed(rows) => {
+            DeviceSource::Listed(rows) => {
                 let row = rows[n as usize].clone();
                 (row.client_id.clone(), row)
             }

@@ -2,10 +2,10 @@
 
 use super::{any_duration, positive};
 use crate::credentials::{self, Login};
-use crate::part::Part;
 use crate::pattern::Pattern;
-use crate::session::Quality;
-use crate::settings::{Fleet, Settings};
+use crate::session::Qos;
+use crate::settings::{DeviceSource, Settings};
+use crate::share::WorkerShare;
 use clap::{ArgGroup, Args};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ const MAX_SIZE: i64 = 16 << 20;
 
 /// `atq-mqtt run`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("fleet").required(true).args(["devices", "own_devices", "credentials"]).multiple(false))]
+#[command(group = ArgGroup::new("device_source").required(true).args(["devices", "own_devices", "credentials"]).multiple(false))]
 pub struct Run {
     /// Host of the broker. With several hosts or addresses, the devices are spread over them.
     #[arg(long, required = true, value_delimiter = ',')]
@@ -42,7 +42,7 @@ pub struct Run {
     pub size: u32,
     /// Quality of service: 0, 1 or 2.
     #[arg(long, value_enum, default_value = "1")]
-    pub qos: Quality,
+    pub qos: Qos,
     /// Topic of a device. `{device}` is its number, or its client id with --credentials; `{worker}` is the worker's number.
     #[arg(long, default_value = "devices/{device}/attrs")]
     pub topic: String,
@@ -118,18 +118,22 @@ impl Run {
     ///
     /// # Errors
     /// A sentence that names the faulty option or variable.
-    pub fn settings(&self, part: Part, password: Option<String>) -> Result<Settings, String> {
+    pub fn settings(
+        &self,
+        share: WorkerShare,
+        password: Option<String>,
+    ) -> Result<Settings, String> {
         let option = |name: &'static str| move |error| format!("--{name}: {error}");
-        let fleet = self.fleet(part, password)?;
+        let device_source = self.device_source(share, password)?;
         let topic =
             Pattern::topic(&self.topic).map_err(|error| option("topic")(error.to_string()))?;
         let settings = Settings {
-            part,
-            fleet,
+            share,
+            device_source,
             topic,
             period: self.period,
             size: self.size as usize,
-            quality: self.qos,
+            qos: self.qos,
             ramp: self.ramp,
             settle: self.settle,
             duration: self.duration,
@@ -159,22 +163,26 @@ impl Run {
         }
     }
 
-    fn fleet(&self, part: Part, password: Option<String>) -> Result<Fleet, String> {
+    fn device_source(
+        &self,
+        share: WorkerShare,
+        password: Option<String>,
+    ) -> Result<DeviceSource, String> {
         if let Some(path) = &self.credentials {
             let rows = credentials::read(path)
                 .map_err(|error| format!("--credentials {}: {error}", path.display()))?;
-            return Ok(Fleet::Listed(rows));
+            return Ok(DeviceSource::Listed(rows));
         }
         let count = match (self.devices, self.own_devices) {
-            (Some(total), _) => part.size(total),
+            (Some(total), _) => share.size(total),
             (None, own) => own.unwrap_or_default(),
         };
         if count == 0 {
             return Err(format!(
                 "--devices {}: fewer devices than workers; worker {} of {} has none",
                 self.devices.unwrap_or_default(),
-                part.index(),
-                part.count()
+                share.index() + 1,
+                share.count()
             ));
         }
         let password = password.filter(|password| !password.is_empty());
@@ -183,7 +191,7 @@ impl Run {
         }
         let client_id =
             Pattern::client_id(&self.client_id).map_err(|error| format!("--client-id: {error}"))?;
-        Ok(Fleet::Numbered {
+        Ok(DeviceSource::Numbered {
             count,
             client_id,
             login: Login {

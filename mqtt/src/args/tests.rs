@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::part::Part;
-use crate::settings::Fleet;
+use crate::settings::DeviceSource;
+use crate::share::WorkerShare;
 use clap::CommandFactory;
 
 fn parse(args: &[&str]) -> Result<Run, String> {
@@ -15,7 +15,7 @@ fn parse(args: &[&str]) -> Result<Run, String> {
 
 fn fault(args: &[&str]) -> String {
     let run = parse(args);
-    match run.and_then(|run| run.settings(Part::WHOLE, None)) {
+    match run.and_then(|run| run.settings(WorkerShare::WHOLE, None)) {
         Err(error) => error,
         Ok(settings) => panic!("{settings:?}"),
     }
@@ -30,7 +30,9 @@ fn the_command_line_is_consistent() {
 fn each_worker_takes_its_part_of_the_devices() {
     let run = parse(&["--host", "b", "--devices", "5"]).unwrap();
     let names = |index| {
-        let settings = run.settings(Part::new(index, 2).unwrap(), None).unwrap();
+        let settings = run
+            .settings(WorkerShare::new(index, 2).unwrap(), None)
+            .unwrap();
         let names = settings
             .identities()
             .map(|device| device.credentials.client_id);
@@ -43,7 +45,7 @@ fn each_worker_takes_its_part_of_the_devices() {
 #[test]
 fn own_devices_are_numbered_like_those_of_all_workers() {
     let run = parse(&["--host", "b", "--own-devices", "2"]).unwrap();
-    let settings = run.settings(Part::new(1, 3).unwrap(), None).unwrap();
+    let settings = run.settings(WorkerShare::new(1, 3).unwrap(), None).unwrap();
     let topics: Vec<_> = settings.identities().map(|device| device.topic).collect();
     assert_eq!(topics, ["devices/1/attrs", "devices/4/attrs"]);
 }
@@ -79,9 +81,11 @@ fn faults_name_the_option_and_what_would_be_right() {
 #[test]
 fn more_workers_than_devices_are_rejected() {
     let run = parse(&["--host", "b", "--devices", "2"]).unwrap();
-    let error = run.settings(Part::new(2, 3).unwrap(), None).unwrap_err();
+    let error = run
+        .settings(WorkerShare::new(2, 3).unwrap(), None)
+        .unwrap_err();
     assert!(
-        error.contains("fewer devices than workers; worker 2 of 3"),
+        error.contains("fewer devices than workers; worker 3 of 3"),
         "{error}"
     );
 }
@@ -89,23 +93,32 @@ fn more_workers_than_devices_are_rejected() {
 #[test]
 fn a_password_without_a_user_is_rejected() {
     let run = parse(&["--host", "b", "--devices", "2"]).unwrap();
-    let error = run.settings(Part::WHOLE, Some("x".to_owned())).unwrap_err();
+    let error = run
+        .settings(WorkerShare::WHOLE, Some("x".to_owned()))
+        .unwrap_err();
     assert!(error.contains("ATQ_MQTT_PASSWORD"), "{error}");
     let run = parse(&["--host", "b", "--devices", "2", "--username", "u"]).unwrap();
-    let settings = run.settings(Part::WHOLE, Some("x".to_owned())).unwrap();
-    assert!(matches!(settings.fleet, Fleet::Numbered { login, .. } if login.password == "x"));
+    let settings = run
+        .settings(WorkerShare::WHOLE, Some("x".to_owned()))
+        .unwrap();
+    assert!(
+        matches!(settings.device_source, DeviceSource::Numbered { login, .. } if login.password == "x")
+    );
 }
 
 #[test]
 fn an_empty_password_is_treated_as_absent() {
     let run = parse(&["--host", "b", "--devices", "2"]).unwrap();
-    assert!(run.settings(Part::WHOLE, Some(String::new())).is_ok());
+    assert!(
+        run.settings(WorkerShare::WHOLE, Some(String::new()))
+            .is_ok()
+    );
 }
 
 #[test]
 fn the_password_of_all_devices_is_not_in_debug_output() {
     let run = parse(&["--host", "b", "--devices", "2", "--username", "u"]).unwrap();
-    let settings = run.settings(Part::WHOLE, Some("secret".to_owned()));
+    let settings = run.settings(WorkerShare::WHOLE, Some("secret".to_owned()));
     assert!(!format!("{settings:?}").contains("secret"));
 }
 
@@ -114,8 +127,8 @@ fn topics_and_client_ids_are_at_most_as_long_as_mqtt_allows() {
     let long = "{device}".repeat(4_000);
     let with = |option: &str, text: &str, devices: &str| {
         let args = ["--host", "b", "--own-devices", devices, option, text];
-        let part = Part::new(3_999_999_999, 4_000_000_000).unwrap();
-        parse(&args).unwrap().settings(part, None)
+        let share = WorkerShare::new(3_999_999_999, 4_000_000_000).unwrap();
+        parse(&args).unwrap().settings(share, None)
     };
     for option in ["--topic", "--client-id"] {
         // Only the last devices have numbers of 20 digits.

@@ -19,7 +19,7 @@ fn id(packet: &Packet) -> u16 {
 
 #[test]
 fn a_message_of_quality_1_is_in_flight_until_its_puback() {
-    let mut session = Session::new(Quality::AtLeastOnce);
+    let mut session = Session::new(Qos::AtLeastOnce);
     let (first, second) = (publish(&mut session, 1), publish(&mut session, 2));
     assert_eq!((id(&first), id(&second)), (1, 2));
     let mut out = BytesMut::new();
@@ -30,7 +30,7 @@ fn a_message_of_quality_1_is_in_flight_until_its_puback() {
 
 #[test]
 fn a_message_of_quality_2_is_released_and_ends_with_pubcomp() {
-    let mut session = Session::new(Quality::ExactlyOnce);
+    let mut session = Session::new(Qos::ExactlyOnce);
     publish(&mut session, 7);
     let mut out = BytesMut::new();
     assert_eq!(session.receive(&[0x50, 2, 0, 1], &mut out).unwrap(), []);
@@ -43,7 +43,7 @@ fn a_message_of_quality_2_is_released_and_ends_with_pubcomp() {
 
 #[test]
 fn a_message_of_quality_0_is_complete_at_once() {
-    let mut session = Session::new(Quality::AtMostOnce);
+    let mut session = Session::new(Qos::AtMostOnce);
     let mut out = BytesMut::new();
     let sent = session.publish("t", Bytes::new(), 7, &mut out).unwrap();
     assert_eq!(sent, Some(7));
@@ -52,7 +52,7 @@ fn a_message_of_quality_0_is_complete_at_once() {
 
 #[test]
 fn a_refusal_has_its_code_and_reason() {
-    let mut session = Session::<u32>::new(Quality::AtLeastOnce);
+    let mut session = Session::<u32>::new(Qos::AtLeastOnce);
     let mut out = BytesMut::new();
     let events = session.receive(&[0x20, 2, 0, 5], &mut out).unwrap();
     let [Event::Refused(refusal)] = events[..] else {
@@ -67,7 +67,7 @@ fn a_refusal_has_its_code_and_reason() {
 #[test]
 fn packets_that_no_publisher_expects_are_errors() {
     let receive = |bytes: &[u8]| {
-        let mut session = Session::<u32>::new(Quality::AtLeastOnce);
+        let mut session = Session::<u32>::new(Qos::AtLeastOnce);
         session
             .receive(bytes, &mut BytesMut::new())
             .unwrap_err()
@@ -83,7 +83,7 @@ fn packets_that_no_publisher_expects_are_errors() {
 
 #[test]
 fn packet_ids_in_use_are_skipped() {
-    let mut session = Session::new(Quality::AtLeastOnce);
+    let mut session = Session::new(Qos::AtLeastOnce);
     publish(&mut session, 0);
     session.last_id = u16::MAX;
     assert_eq!(id(&publish(&mut session, 1)), 2);
@@ -92,7 +92,7 @@ fn packet_ids_in_use_are_skipped() {
 proptest! {
     #[test]
     fn any_bytes_in_any_portions_are_processed_without_a_panic(portions in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
-        let mut session = Session::new(Quality::ExactlyOnce);
+        let mut session = Session::new(Qos::ExactlyOnce);
         let mut out = BytesMut::new();
         session.publish("t", Bytes::new(), 1, &mut out).unwrap();
         for portion in portions {
@@ -107,7 +107,7 @@ proptest! {
     fn acknowledgements_in_any_order_and_portions_complete_every_message(
         order in Just((1u16..=50).collect::<Vec<_>>()).prop_shuffle(), size in 1usize..30)
     {
-        let mut session = Session::new(Quality::AtLeastOnce);
+        let mut session = Session::new(Qos::AtLeastOnce);
         for message in 1..=50 {
             publish(&mut session, message);
         }

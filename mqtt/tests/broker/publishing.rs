@@ -38,9 +38,9 @@ fn two_workers_share_the_devices() {
     let (first, second) = (worker(0), worker(1));
     let (one, two) = (first.start(), second.start());
     one.wait()
-        .expect(0, &["worker 0 of 2: 8 devices", "32 acknowledged"]);
+        .expect(0, &["worker 1 of 2: 8 devices", "32 acknowledged"]);
     two.wait()
-        .expect(0, &["worker 1 of 2: 7 devices", "28 acknowledged"]);
+        .expect(0, &["worker 2 of 2: 7 devices", "28 acknowledged"]);
     // With equal client ids, the broker would have disconnected devices.
     assert_eq!(
         first.count("reconnect", true) + second.count("reconnect", true),

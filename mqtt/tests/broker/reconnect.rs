@@ -19,7 +19,7 @@ fn all_devices_come_back_after_a_restart_and_every_message_is_accounted_for() {
         0,
         &[
             "outage",
-            "all were back after",
+            "all reconnected after",
             "30 reconnects",
             "the device was not connected",
         ],

@@ -32,11 +32,11 @@ impl Count {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lag {
     /// The greatest lag.
-    pub most: Duration,
+    pub max: Duration,
     /// Messages with more than [`NOTICED_LAG`].
-    pub noticed: u64,
+    pub over_100ms: u64,
     /// Messages with more than the limit of the run.
-    pub beyond: u64,
+    pub over_limit: u64,
 }
 
 /// A time in which not all devices were connected, after all had been.
@@ -75,7 +75,7 @@ impl Rate {
 
 /// The counts.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct Counters {
     devices: u32,
     connected: u32,
     rate: Rate,
@@ -93,7 +93,7 @@ pub struct Tally {
     other_failures: u64,
 }
 
-impl Tally {
+impl Counters {
     /// Counts of a number of devices.
     pub fn new(devices: u32) -> Self {
         Self {
@@ -168,9 +168,9 @@ impl Tally {
     /// A message is sent, `lag` after its time.
     pub fn sent(&mut self, lag: Duration, max_lag: Duration) {
         self.sent += 1;
-        self.lag.most = self.lag.most.max(lag);
-        self.lag.noticed += u64::from(lag > NOTICED_LAG);
-        self.lag.beyond += u64::from(lag > max_lag);
+        self.lag.max = self.lag.max.max(lag);
+        self.lag.over_100ms += u64::from(lag > NOTICED_LAG);
+        self.lag.over_limit += u64::from(lag > max_lag);
     }
 
     /// A message is acknowledged or, with QoS 0, sent.
@@ -223,7 +223,7 @@ impl Tally {
 
     /// Whether more than one message in a hundred was sent later than the limit of the run.
     pub fn is_late(&self) -> bool {
-        self.lag.beyond * 100 > self.sent
+        self.lag.over_limit * 100 > self.sent
     }
 
     /// The lag of the messages.
@@ -247,7 +247,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Counters {
     /// The summary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, again) = (self.connects, self.reconnects);
@@ -268,8 +268,8 @@ impl fmt::Display for Tally {
         write!(
             f,
             "lag         at most {} ms; {} of {} messages were more than {} ms late",
-            self.lag.most.as_millis(),
-            self.lag.noticed,
+            self.lag.max.as_millis(),
+            self.lag.over_100ms,
             self.sent,
             NOTICED_LAG.as_millis()
         )?;
@@ -301,7 +301,7 @@ impl fmt::Display for Outage {
             None => write!(f, "not all came back")?,
             Some(until) => write!(
                 f,
-                "all were back after {:.1} s",
+                "all reconnected after {:.1} s",
                 (until.saturating_sub(self.from)).as_secs_f64()
             )?,
         }
@@ -319,47 +319,47 @@ mod tests {
         Failure::new("UnexpectedEof", "connection lost: closed by the broker")
     }
 
-    fn with_connected(devices: u32) -> Tally {
-        let mut tally = Tally::new(devices);
+    fn with_connected(devices: u32) -> Counters {
+        let mut counters = Counters::new(devices);
         for n in 0..devices {
-            tally.connect_ended(Label::Connect, None);
-            tally.connected(SECOND * n);
+            counters.connect_ended(Label::Connect, None);
+            counters.connected(SECOND * n);
         }
-        tally
+        counters
     }
 
     #[test]
     fn an_outage_lasts_until_all_devices_are_back() {
-        let mut tally = with_connected(4);
+        let mut counters = with_connected(4);
         for _ in 0..3 {
-            tally.connection_lost(Some(SECOND * 10), &closed());
+            counters.connection_lost(Some(SECOND * 10), &closed());
         }
-        tally.connected(SECOND * 12);
-        tally.connected(SECOND * 12);
-        tally.connection_lost(Some(SECOND * 13), &closed());
-        tally.connected(SECOND * 14);
-        assert_eq!(tally.outages[0].until, None);
-        tally.connected(SECOND * 15);
+        counters.connected(SECOND * 12);
+        counters.connected(SECOND * 12);
+        counters.connection_lost(Some(SECOND * 13), &closed());
+        counters.connected(SECOND * 14);
+        assert_eq!(counters.outages[0].until, None);
+        counters.connected(SECOND * 15);
         let expected = Outage {
             from: SECOND * 10,
             until: Some(SECOND * 15),
             lowest: 1,
             peak: 2,
         };
-        assert_eq!(tally.outages, [expected]);
-        let text = tally.to_string();
+        assert_eq!(counters.outages, [expected]);
+        let text = counters.to_string();
         assert!(
-            text.contains("at 10.0 s, down to 1 connected devices; all were back after 5.0 s, at most 2 connections/s"),
+            text.contains("at 10.0 s, down to 1 connected devices; all reconnected after 5.0 s, at most 2 connections/s"),
             "{text}"
         );
     }
 
     #[test]
     fn the_end_of_a_run_and_the_ramp_are_no_outages() {
-        let mut tally = with_connected(3);
-        tally.disconnected();
-        assert!(tally.outages.is_empty());
-        let mut ramp = Tally::new(3);
+        let mut counters = with_connected(3);
+        counters.disconnected();
+        assert!(counters.outages.is_empty());
+        let mut ramp = Counters::new(3);
         ramp.connected(SECOND);
         ramp.connection_lost(Some(SECOND), &closed());
         assert!(ramp.outages.is_empty());
@@ -367,24 +367,27 @@ mod tests {
 
     #[test]
     fn a_connection_lost_after_the_end_is_a_failure_and_no_outage() {
-        let mut tally = with_connected(3);
-        tally.connection_lost(None, &closed());
-        assert!(tally.outages.is_empty());
-        assert_eq!(tally.active(), 2);
-        assert!(tally.to_string().contains("1 x connection lost"), "{tally}");
+        let mut counters = with_connected(3);
+        counters.connection_lost(None, &closed());
+        assert!(counters.outages.is_empty());
+        assert_eq!(counters.active(), 2);
+        assert!(
+            counters.to_string().contains("1 x connection lost"),
+            "{counters}"
+        );
     }
 
     #[test]
     fn a_message_is_acknowledged_lost_or_in_flight() {
-        let mut tally = with_connected(1);
+        let mut counters = with_connected(1);
         for _ in 0..5 {
-            tally.sent(Duration::ZERO, SECOND);
+            counters.sent(Duration::ZERO, SECOND);
         }
-        tally.acknowledged();
-        tally.lost(&Failure::new("x", "no answer"));
-        tally.missed(&Failure::new("x", "not connected"));
-        assert_eq!(tally.in_flight(), 3);
-        let text = tally.to_string();
+        counters.acknowledged();
+        counters.lost(&Failure::new("x", "no answer"));
+        counters.missed(&Failure::new("x", "not connected"));
+        assert_eq!(counters.in_flight(), 3);
+        let text = counters.to_string();
         assert!(
             text.contains(
                 "5 published, 1 acknowledged, 1 lost, 3 in flight at the end, 1 not sent"
@@ -396,23 +399,23 @@ mod tests {
 
     #[test]
     fn a_run_is_late_when_more_than_one_message_in_a_hundred_is() {
-        let mut tally = Tally::new(1);
+        let mut counters = Counters::new(1);
         for n in 0..200 {
             let lag = if n < 2 { SECOND * 2 } else { Duration::ZERO };
-            tally.sent(lag, SECOND);
+            counters.sent(lag, SECOND);
         }
-        assert!(!tally.is_late());
-        tally.sent(SECOND * 2, SECOND);
-        assert!(tally.is_late());
+        assert!(!counters.is_late());
+        counters.sent(SECOND * 2, SECOND);
+        assert!(counters.is_late());
     }
 
     #[test]
     fn the_number_of_different_failures_is_bounded() {
-        let mut tally = Tally::new(1);
+        let mut counters = Counters::new(1);
         for n in 0..1000 {
-            tally.missed(&Failure::new("x", format!("failure {n}")));
+            counters.missed(&Failure::new("x", format!("failure {n}")));
         }
-        assert_eq!(tally.failures.len(), MAX_KINDS);
-        assert_eq!(tally.other_failures, 1000 - MAX_KINDS as u64);
+        assert_eq!(counters.failures.len(), MAX_KINDS);
+        assert_eq!(counters.other_failures, 1000 - MAX_KINDS as u64);
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::brokers::Brokers;
 use crate::clock::Clock;
+use crate::connection::{ConnectionError, Connector};
+use crate::counters::Counters;
 use crate::limits::Exhausted;
-use crate::link::{Dialer, LinkError};
 use crate::record::{Failure, Label, Recorder, Sample};
 use crate::settings::Settings;
-use crate::tally::Tally;
 use parking_lot::Mutex;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// The run that devices take part in.
-pub struct World {
+pub struct RunContext {
     /// The settings.
     pub settings: Settings,
     /// The times.
@@ -22,11 +22,11 @@ pub struct World {
     /// The addresses.
     pub brokers: Brokers,
     /// How to connect.
-    pub dialer: Dialer,
+    pub connector: Connector,
     /// The file of results.
     pub recorder: Recorder,
     /// The counts.
-    pub tally: Mutex<Tally>,
+    pub counters: Mutex<Counters>,
     stop: CancellationToken,
     stopped_at: OnceLock<Instant>,
     fatal: OnceLock<Fatal>,
@@ -53,23 +53,23 @@ pub enum Fatal {
     Results(String),
 }
 
-impl World {
+impl RunContext {
     /// A run that starts now.
     pub fn new(
         settings: Settings,
         clock: Clock,
         brokers: Brokers,
-        dialer: Dialer,
+        connector: Connector,
         recorder: Recorder,
     ) -> Self {
-        let tally = Mutex::new(Tally::new(settings.devices()));
+        let counters = Mutex::new(Counters::new(settings.devices()));
         Self {
             settings,
             clock,
             brokers,
-            dialer,
+            connector,
             recorder,
-            tally,
+            counters,
             stop: CancellationToken::new(),
             stopped_at: OnceLock::new(),
             fatal: OnceLock::new(),
@@ -78,7 +78,7 @@ impl World {
 
     /// The planned end of publishing.
     pub fn end(&self) -> Instant {
-        self.clock.zero() + self.settings.duration
+        self.clock.publish_start() + self.settings.duration
     }
 
     /// Ends the run early: nothing is published any more.
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Ends the run because of an error. The first error is kept.
-    pub fn give_up(&self, fatal: Fatal) {
+    pub fn abort(&self, fatal: Fatal) {
         let _ = self.fatal.set(fatal);
         self.stop();
     }
@@ -122,11 +122,11 @@ impl World {
     }
 
     /// Ends the run if the error is about a limit of this machine.
-    pub fn check_exhausted(&self, error: &LinkError) {
+    pub fn check_exhausted(&self, error: &ConnectionError) {
         if let Some(resource) = error.exhausted() {
-            self.give_up(Fatal::Exhausted {
+            self.abort(Fatal::Exhausted {
                 resource,
-                connected: self.tally.lock().active(),
+                connected: self.counters.lock().active(),
                 error: error.to_string(),
             });
         }
@@ -134,8 +134,8 @@ impl World {
 
     /// Size of a PUBLISH in bytes.
     pub fn packet_size(&self, topic: usize) -> usize {
-        use crate::session::Quality::AtMostOnce;
-        let id = if self.settings.quality == AtMostOnce {
+        use crate::session::Qos::AtMostOnce;
+        let id = if self.settings.qos == AtMostOnce {
             0
         } else {
             2
@@ -156,41 +156,41 @@ impl World {
 
     /// A device is connected.
     pub fn connected(&self) {
-        self.tally.lock().connected(self.since_start());
+        self.counters.lock().connected(self.since_start());
     }
 
     /// A device has disconnected at the end of the run.
     pub fn disconnected(&self) {
-        self.tally.lock().disconnected();
+        self.counters.lock().disconnected();
     }
 
     /// A device has lost its connection. After the end this is a failure, but no outage: no device reconnects.
     pub fn connection_lost(&self, failure: &Failure) {
         let at = (!self.is_ending()).then(|| self.since_start());
-        self.tally.lock().connection_lost(at, failure);
+        self.counters.lock().connection_lost(at, failure);
     }
 
     /// An attempt to connect has ended.
     pub fn connect_ended(&self, label: Label, started: Instant, failure: Option<&Failure>) {
         let active = {
-            let mut tally = self.tally.lock();
-            tally.connect_ended(label, failure);
-            tally.active()
+            let mut counters = self.counters.lock();
+            counters.connect_ended(label, failure);
+            counters.active()
         };
         self.add(label, started, started.elapsed(), failure, 0, active);
     }
 
     /// A message is sent.
     pub fn sent(&self, lag: Duration) {
-        self.tally.lock().sent(lag, self.settings.max_lag);
+        self.counters.lock().sent(lag, self.settings.max_lag);
     }
 
     /// A message is acknowledged or, with QoS 0, written.
     pub fn published(&self, started: Instant, bytes: usize, now: Instant) {
         let active = {
-            let mut tally = self.tally.lock();
-            tally.acknowledged();
-            tally.active()
+            let mut counters = self.counters.lock();
+            counters.acknowledged();
+            counters.active()
         };
         let elapsed = now.saturating_duration_since(started);
         self.add(Label::Publish, started, elapsed, None, bytes, active);
@@ -200,9 +200,9 @@ impl World {
     /// failure never lowers a percentile.
     pub fn lost(&self, started: Instant, bytes: usize, failure: &Failure) {
         let active = {
-            let mut tally = self.tally.lock();
-            tally.lost(failure);
-            tally.active()
+            let mut counters = self.counters.lock();
+            counters.lost(failure);
+            counters.active()
         };
         self.add(
             Label::Publish,
@@ -217,9 +217,9 @@ impl World {
     /// A message is not sent. Its time is the deadline of an acknowledgement, as for a message that is lost.
     pub fn missed(&self, due: Instant, failure: &Failure) {
         let active = {
-            let mut tally = self.tally.lock();
-            tally.missed(failure);
-            tally.active()
+            let mut counters = self.counters.lock();
+            counters.missed(failure);
+            counters.active()
         };
         self.add(
             Label::Publish,

@@ -1,26 +1,26 @@
-//! The part of the devices that one of several workers simulates.
+//! The share of the devices that one of several workers simulates.
 
 use std::env::VarError;
 
 /// One worker of several. Devices are numbered over all workers: worker `index` has the numbers `index`, `index + count`,
 /// `index + 2 * count`, and so on. This is also how the Director splits the rows of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct WorkerShare {
     index: u32,
     count: u32,
 }
 
-/// The environment does not describe a part.
+/// The environment does not describe a share.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "ATQ_SHARE_INDEX is `{index}` and ATQ_SHARE_COUNT is `{count}`; expected an index below the count, or neither"
 )]
-pub struct PartError {
+pub struct WorkerShareError {
     index: String,
     count: String,
 }
 
-impl Part {
+impl WorkerShare {
     /// A single worker, which has all devices.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
@@ -33,29 +33,29 @@ impl Part {
         }
     }
 
-    /// The part that `atq-sync` sets in the environment, or [`Part::WHOLE`] without it.
+    /// The share that `atq-sync` sets in the environment, or [`WorkerShare::WHOLE`] without it.
     ///
     /// # Errors
     /// When only one variable is set, or the values are not an index below a count.
-    pub fn from_environment() -> Result<Self, PartError> {
+    pub fn from_environment() -> Result<Self, WorkerShareError> {
         Self::from_variables(&variable("ATQ_SHARE_INDEX"), &variable("ATQ_SHARE_COUNT"))
     }
 
-    /// Whether the environment describes a part.
+    /// Whether the environment describes a share.
     pub fn is_in_environment() -> bool {
         !variable("ATQ_SHARE_COUNT").is_empty()
     }
 
     /// The same for the values of the variables; an absent one is empty.
-    fn from_variables(index: &str, count: &str) -> Result<Self, PartError> {
+    fn from_variables(index: &str, count: &str) -> Result<Self, WorkerShareError> {
         if index.is_empty() && count.is_empty() {
             return Ok(Self::WHOLE);
         }
-        let part = match (index.parse(), count.parse()) {
+        let share = match (index.parse(), count.parse()) {
             (Ok(index), Ok(count)) => Self::new(index, count),
             _ => None,
         };
-        part.ok_or_else(|| PartError {
+        share.ok_or_else(|| WorkerShareError {
             index: index.to_owned(),
             count: count.to_owned(),
         })
@@ -104,9 +104,9 @@ mod tests {
         fn the_parts_cover_all_devices_without_overlap(total in 0u32..3000, count in 1u32..40) {
             let mut seen = BTreeSet::new();
             for index in 0..count {
-                let part = Part::new(index, count).unwrap();
-                for n in 0..part.size(total) {
-                    prop_assert!(seen.insert(part.number(n)));
+                let share = WorkerShare::new(index, count).unwrap();
+                for n in 0..share.size(total) {
+                    prop_assert!(seen.insert(share.number(n)));
                 }
             }
             prop_assert!(seen.into_iter().eq(0..u64::from(total)));
@@ -114,7 +114,7 @@ mod tests {
 
         #[test]
         fn the_sizes_of_parts_differ_by_at_most_one(total: u32, count in 1u32..100) {
-            let sizes = (0..count).map(|index| Part::new(index, count).unwrap().size(total));
+            let sizes = (0..count).map(|index| WorkerShare::new(index, count).unwrap().size(total));
             let (least, most) = (sizes.clone().min().unwrap(), sizes.max().unwrap());
             prop_assert!(most - least <= 1);
         }
@@ -122,10 +122,10 @@ mod tests {
 
     #[test]
     fn the_environment_is_an_index_below_a_count_or_empty() {
-        assert_eq!(Part::from_variables("", ""), Ok(Part::WHOLE));
+        assert_eq!(WorkerShare::from_variables("", ""), Ok(WorkerShare::WHOLE));
         assert_eq!(
-            Part::from_variables("1", "2"),
-            Ok(Part { index: 1, count: 2 })
+            WorkerShare::from_variables("1", "2"),
+            Ok(WorkerShare { index: 1, count: 2 })
         );
         for (index, count) in [
             ("2", "2"),
@@ -135,7 +135,7 @@ mod tests {
             ("x", "3"),
             ("-1", "3"),
         ] {
-            let error = Part::from_variables(index, count).unwrap_err();
+            let error = WorkerShare::from_variables(index, count).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(&format!("is `{index}` and")), "{text}");
         }

@@ -30,7 +30,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 const MAX_PORTS_TRIED: usize = 256;
 
 /// How connections are made.
-pub struct Dialer {
+pub struct Connector {
     /// TLS, and the name that a certificate must have, if not the host.
     pub tls: Option<(TlsConnector, Option<String>)>,
     /// Source addresses, used in turn; empty if the kernel chooses.
@@ -40,7 +40,7 @@ pub struct Dialer {
 }
 
 /// A connection. It holds no buffer while it is idle.
-pub struct Link {
+pub struct BrokerConnection {
     stream: Box<dyn Stream>,
     /// Dropped after the stream.
     _port: Lease,
@@ -48,7 +48,7 @@ pub struct Link {
 
 /// Why a connection could not be made, or has ended.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum ConnectionError {
     /// The host cannot be resolved.
     #[error("{0}")]
     Resolve(String),
@@ -79,7 +79,7 @@ pub enum LinkError {
     },
 }
 
-impl LinkError {
+impl ConnectionError {
     /// The resource of this machine that the error is about.
     pub fn exhausted(&self) -> Option<Exhausted> {
         match self {
@@ -108,20 +108,20 @@ impl LinkError {
     }
 }
 
-fn io(what: &'static str) -> impl FnOnce(Error) -> LinkError {
-    move |error| LinkError::Io { what, error }
+fn io(what: &'static str) -> impl FnOnce(Error) -> ConnectionError {
+    move |error| ConnectionError::Io { what, error }
 }
 
-impl Dialer {
+impl Connector {
     /// Connects a device.
     ///
     /// # Errors
     /// When TCP or TLS fails. There is no deadline here.
-    pub async fn connect(&self, route: &Route) -> Result<Link, LinkError> {
+    pub async fn connect(&self, route: &Route) -> Result<BrokerConnection, ConnectionError> {
         let (stream, port) = self.tcp(route.broker.address, route.turn).await?;
         stream.set_nodelay(true).map_err(io("cannot connect"))?;
         let Some((connector, name)) = &self.tls else {
-            return Ok(Link {
+            return Ok(BrokerConnection {
                 stream: Box::new(stream),
                 _port: port,
             });
@@ -129,16 +129,16 @@ impl Dialer {
         let name = name.as_deref().unwrap_or(&route.broker.host).to_owned();
         let name = name
             .try_into()
-            .map_err(|error| LinkError::Tls(Error::new(ErrorKind::InvalidInput, error)))?;
+            .map_err(|error| ConnectionError::Tls(Error::new(ErrorKind::InvalidInput, error)))?;
         let stream = connector.connect(name, stream).await;
-        Ok(Link {
-            stream: Box::new(stream.map_err(LinkError::Tls)?),
+        Ok(BrokerConnection {
+            stream: Box::new(stream.map_err(ConnectionError::Tls)?),
             _port: port,
         })
     }
 
     /// Connects from a port that neither this nor another program uses.
-    async fn tcp(&self, to: SocketAddr, turn: u64) -> Result<(TcpStream, Lease), LinkError> {
+    async fn tcp(&self, to: SocketAddr, turn: u64) -> Result<(TcpStream, Lease), ConnectionError> {
         let source = self.source(turn).unwrap_or(unspecified(to));
         // Leases of ports that others use are held until the end, so that none is tried twice.
         let mut tried = Vec::new();
@@ -147,7 +147,9 @@ impl Dialer {
                 break;
             };
             match connect_from(SocketAddr::new(source, lease.port()), to).await {
-                Err(LinkError::Io { error, .. }) if is_port_in_use(&error) => tried.push(lease),
+                Err(ConnectionError::Io { error, .. }) if is_port_in_use(&error) => {
+                    tried.push(lease)
+                }
                 result => return Ok((result?, lease)),
             }
         }
@@ -169,7 +171,7 @@ fn unspecified(to: SocketAddr) -> IpAddr {
 }
 
 /// With the option `SO_REUSEADDR`, a port can be used for several destinations.
-async fn connect_from(from: SocketAddr, to: SocketAddr) -> Result<TcpStream, LinkError> {
+async fn connect_from(from: SocketAddr, to: SocketAddr) -> Result<TcpStream, ConnectionError> {
     let socket = match to {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -188,12 +190,12 @@ fn is_port_in_use(error: &Error) -> bool {
     Exhausted::from_error(error) == Some(Exhausted::Ports)
 }
 
-impl Link {
+impl BrokerConnection {
     /// The next bytes, at least one.
     ///
     /// # Errors
     /// When the connection has ended.
-    pub async fn receive(&mut self) -> Result<Vec<u8>, LinkError> {
+    pub async fn receive(&mut self) -> Result<Vec<u8>, ConnectionError> {
         let bytes = poll_fn(|context| self.poll_receive(context)).await;
         let bytes = bytes.map_err(io("connection lost"))?;
         match bytes.is_empty() {
@@ -214,14 +216,14 @@ impl Link {
     ///
     /// # Errors
     /// When the connection has ended, or the broker does not read within the limit.
-    pub async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), LinkError> {
+    pub async fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), ConnectionError> {
         let sent = timeout(limit, async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         });
         match sent.await {
             Ok(result) => result.map_err(io("connection lost")),
-            Err(_) => Err(LinkError::Timeout {
+            Err(_) => Err(ConnectionError::Timeout {
                 what: "connection lost: the broker did not read",
                 limit,
             }),
