@@ -17,6 +17,8 @@ Parts, all by default:
   connections              twenty thousand connections to a Director
   tools                    the examples of tools that atq-sync starts: the report must have the requests that the server has counted,
                            and a killed worker must be named
+  brokers                  RabbitMQ PerfTest with whole spec files, and 20,000 MQTT connections: the report must have the messages that
+                           the brokers have counted, and a killed worker must be named
   attack                   response times of a Director, built with optimisation, under attack while a task runs
 
 Each part writes its result to docs/reference/engines.md: date, versions, what ran. Needs root. The output ends with a table
@@ -103,6 +105,16 @@ tools_part() {
     done
 }
 
+brokers_part() {
+  local key text
+  stage brokers-images --needs programs "$ROOT/deploy/setup.sh" example-images
+  # With optimisation, as for users: 20,000 devices on one machine.
+  stage brokers-mqtt --needs brokers-images env -u ATQ_MQTT_BIN "$ROOT/deploy/setup.sh" image-mqtt
+  stage brokers --needs build,brokers-mqtt env -u DOCKER_HOST "${TESTS[@]}" --test parts -- --nocapture --test-threads=1 examples::
+  sed -n 's/^\(perftest [a-z]*\|perftest\|mqtt\|20000 connections\): \(.*\)/\1\t\2/p' "$STAGES/brokers.log" |
+    while IFS=$'\t' read -r key text; do write_row "$key" "| $key | $(date +%Y-%m-%d) | $text |"; done
+}
+
 # each_setup COMMAND...: calls setup.sh for each.
 each_setup() {
   local command
@@ -123,11 +135,12 @@ attack_part() {
 main() {
   case ${1:-} in -h | --help) usage && return ;; esac
   local parts=("$@") part
-  [ ${#parts[@]} -gt 0 ] || parts=(connections tools attack debian-trixie moby-29)
+  [ ${#parts[@]} -gt 0 ] || parts=(connections tools brokers attack debian-trixie moby-29)
   is_root || die "the parts need namespaces and this user is not root" "run as root"
   cd "$ROOT"
   export ATQ_TEST_PROGRAMS=$TARGET/programs
   export ATQ_DISCOVERY_BIN=$TARGET/programs/atq-discovery ATQ_CARRIER_BIN=$TARGET/programs/atq-carrier
+  export ATQ_SYNC_BIN=$TARGET/programs/atq-sync
   # The messages of failed tests stay readable.
   export RUST_BACKTRACE=0
   begin_stages parts
@@ -139,6 +152,7 @@ main() {
       debian-trixie | moby-29) engine_part "$part" ;;
       connections) connections_part ;;
       tools) tools_part ;;
+      brokers) brokers_part ;;
       attack) attack_part ;;
       *) die "no part \`$part\`" "see --help" ;;
     esac

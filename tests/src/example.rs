@@ -154,6 +154,19 @@ fn path() -> Result<OsString> {
 /// # Errors
 /// When a command fails, or after 240 s.
 pub async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
+    shell_within(TIMEOUT, commands, dir, url).await
+}
+
+/// Like [`shell`], with another limit.
+///
+/// # Errors
+/// When a command fails, or after the limit.
+pub async fn shell_within(
+    limit: Duration,
+    commands: &str,
+    dir: &Path,
+    url: &str,
+) -> Result<String> {
     let running = Command::new("sh")
         .args(["-euc", commands])
         .current_dir(dir)
@@ -163,9 +176,9 @@ pub async fn shell(commands: &str, dir: &Path, url: &str) -> Result<String> {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(TIMEOUT, running)
+    let output = tokio::time::timeout(limit, running)
         .await
-        .with_context(|| format!("timeout of {TIMEOUT:?}: {commands}"))??;
+        .with_context(|| format!("timeout of {limit:?}: {commands}"))??;
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

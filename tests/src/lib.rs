@@ -6,6 +6,7 @@ pub mod browser;
 pub mod bundle;
 pub mod cli;
 pub mod client;
+pub mod counters;
 pub mod director;
 pub mod docker;
 pub mod engine;

@@ -4,4 +4,5 @@
 
 mod attack;
 mod connections;
+mod examples;
 mod jmeter;
