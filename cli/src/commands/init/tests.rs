@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use atq_definition::examples::parse;
+use atq_definition::examples::{BUNDLE, parse};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ fn every_definition_is_valid() {
         let text = std::fs::read_to_string(source(*example).join("task.json")).unwrap();
         let mut payload: serde_json::Value = serde_json::from_str(&text).unwrap();
         // As `atq run --bundle` does.
-        payload["worker"]["fileid"] = "bundle".into();
+        payload["worker"]["fileid"] = BUNDLE.into();
         let spec = parse(&payload);
         assert!(spec.is_ok(), "{}: {spec:?}", example.contents().0);
         let name = format!("example-{}", example.contents().0);
