@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn a_counter_is_the_sum_of_its_lines() {
         let text = "total 3\ntotals 5\nqueue{kind=\"a\"} 7\nqueue{kind=\"b\"} 8\n";
-        assert_eq!(counter(text, "total").unwrap(), 3);
-        assert_eq!(counter(text, "queue").unwrap(), 15);
+        assert!(counter(text, "total").is_ok_and(|sum| sum == 3));
+        assert!(counter(text, "queue").is_ok_and(|sum| sum == 15));
         assert!(counter(text, "missing").is_err());
     }
 }
