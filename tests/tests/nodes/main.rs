@@ -51,9 +51,6 @@ async fn a_swarm_of_three_nodes() -> Result<()> {
     runner
         .run("tools started together", sync::tools_started_together)
         .await?;
-    runner
-        .run("tools on a lost node", sync::tools_on_a_lost_node)
-        .await?;
     runner.run("node killed", node_loss::node_killed).await?;
     runner
         .run("node unplugged", node_loss::node_unplugged)
@@ -93,6 +90,9 @@ async fn a_swarm_of_three_nodes() -> Result<()> {
         .await?;
     runner
         .run("large bundle", bundle_delivery::large_bundle)
+        .await?;
+    runner
+        .run("tools on a lost node", sync::tools_on_a_lost_node)
         .await?;
     runner.finish()
 }
