@@ -35,7 +35,7 @@ struct ActiveConnection {
     pinged_at: Option<Instant>,
 }
 
-/// What a connected device waits for next.
+/// The next event of a connected device.
 enum Wake {
     Stop,
     Time,
